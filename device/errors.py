@@ -1,0 +1,106 @@
+"""Every error of the project, on one page.
+
+    WastebinError                      a sentence: where, observed, expected, next step; exit 1
+      UsageError                       the command line is wrong; exit 2
+      ConfigError(ValueError)          all problems of a configuration at once
+      BundleError
+        BundleNotFound(FileNotFoundError)
+        BundleMismatch(ValueError)     bytes or fields are not what the manifest promises
+        BundleUnsupported(ValueError)  made for another version of wastebin
+      PictureError(ValueError)         a picture cannot be read
+      ItemsError(ValueError)           a folder or archive of pictures is no use
+      CameraError(OSError)
+        CameraNotFound                 nothing there, or it is busy
+        CameraStalled                  no new frame in time, or the same one again and again
+      OutputError(RuntimeError)        a pin or servo refused
+      EventsError(OSError)             the database cannot be opened or written
+
+`trainer` hangs its own branch, `TrainerError`, on the same root.
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BundleError",
+    "BundleMismatch",
+    "BundleNotFound",
+    "BundleUnsupported",
+    "CameraError",
+    "CameraNotFound",
+    "CameraStalled",
+    "ConfigError",
+    "EventsError",
+    "ItemsError",
+    "OutputError",
+    "PictureError",
+    "UsageError",
+    "WastebinError",
+]
+
+
+class WastebinError(Exception):
+    """Something a person can mend; its text says where, observed, expected, next step."""
+
+    exit_code = 1
+
+
+class UsageError(WastebinError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class ConfigError(WastebinError, ValueError):
+    """A configuration is wrong.
+
+    Attributes:
+        problems: one sentence each, all that were found, in the file's order.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class BundleError(WastebinError):
+    """A model bundle cannot be used."""
+
+
+class BundleNotFound(BundleError, FileNotFoundError):
+    """The bundle, or a file that its manifest lists, is missing."""
+
+
+class BundleMismatch(BundleError, ValueError):
+    """A bundle's bytes, fields or answers are not what its manifest promises."""
+
+
+class BundleUnsupported(BundleError, ValueError):
+    """The bundle needs another version of wastebin."""
+
+
+class PictureError(WastebinError, ValueError):
+    """A picture is missing, damaged, too large or no picture."""
+
+
+class ItemsError(WastebinError, ValueError):
+    """A folder or archive of class folders cannot be used."""
+
+
+class CameraError(WastebinError, OSError):
+    """The camera cannot deliver frames."""
+
+
+class CameraNotFound(CameraError):
+    """No such camera, or another process holds it."""
+
+
+class CameraStalled(CameraError):
+    """The camera gives no new frame in time, or repeats one."""
+
+
+class OutputError(WastebinError, RuntimeError):
+    """A pin, servo or LED refused."""
+
+
+class EventsError(WastebinError, OSError):
+    """The event database cannot be opened or written."""

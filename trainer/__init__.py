@@ -1,0 +1,1 @@
+"""The workstation: photographs -> dataset -> distill -> quantize -> evaluate -> pack."""
