@@ -1,0 +1,176 @@
+"""Classify: a picture -> Prediction, on the CPU, through onnxruntime.
+
+    Rgb -> preprocess -> session -> logits, features -> Prediction
+
+Threads are explicit and never spin: an idle pool that spins took 184 % of a CPU at 6 Hz (AutoSplit64#51), and a count left at
+0 makes onnxruntime pin threads, which a hardened service may not.
+"""
+
+import platform
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from device.bundle import Bundle
+from device.camera.frame import Rgb
+from device.errors import BundleMismatch
+from device.preprocess import preprocess
+
+__all__ = ["Classifier", "Prediction", "check_golden", "open_classifier", "softmax"]
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network says of one picture.
+
+    Attributes:
+        logits: float32 [K], as the network gives them.
+        probs: float32 [K], calibrated: softmax of logits / temperature.
+        features: float32 [F], pooled.
+        labels: [K], the bundle's.
+        ms: preprocessing and inference, milliseconds.
+    """
+
+    logits: F32
+    probs: F32
+    features: F32
+    labels: tuple[str, ...]
+    ms: float
+
+    @property
+    def label(self) -> str:
+        """The likeliest label."""
+        return self.labels[int(self.probs.argmax())]
+
+    @property
+    def prob(self) -> float:
+        """Its probability, 0..1."""
+        return float(self.probs.max())
+
+
+def softmax(logits: F32, temperature: float = 1.0) -> F32:
+    """Probabilities, float32 [..., K], from logits of the same shape."""
+    scaled = logits / np.float32(temperature)
+    power = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(power / power.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+class Classifier:
+    """One open session of one bundle.
+
+    Attributes:
+        bundle: what it was opened from.
+        labels: in the order of the probabilities.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, arm_exact: bool = True, use_float: bool = False) -> None:
+        """Open the bundle's network.
+
+        Args:
+            threads: of one inference.
+            arm_exact: on x86, compute INT8 as an Arm CPU does: slower there, but the answer of the bin
+                (otherwise VPMADDUBSW saturates, and accuracy measured on a workstation is another model's).
+            use_float: the float file instead of the INT8 one.
+
+        Raises:
+            BundleMismatch: the file cannot be opened, or its inputs and outputs are not the manifest's.
+        """
+        self.bundle = bundle
+        self.labels = bundle.labels
+        path = bundle.float_model if use_float else bundle.model
+        if path is None:
+            raise BundleMismatch(f"{bundle.path}: has no float file; pack it with: trainer pack --with-float")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if arm_exact and platform.machine() in ("x86_64", "AMD64"):
+            options.add_session_config_entry("session.qdqisint8allowed", "1")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a family of its own that it does not export
+            raise BundleMismatch(
+                f"{path}: onnxruntime {ort.__version__} cannot open it ({str(error).splitlines()[0]}); "
+                "ship the bundle again, or pack it with this version"
+            ) from error
+        self._spec = bundle.manifest.input
+        declared = {
+            self._spec.name: ("tensor(int8)", list(self._spec.shape)),
+            "logits": ("tensor(float)", [1, len(bundle.labels)]),
+            "features": ("tensor(float)", [1, bundle.manifest.features]),
+        }
+        found = {
+            node.name: (node.type, node.shape) for node in (*self._session.get_inputs(), *self._session.get_outputs())
+        }
+        if found != declared:
+            raise BundleMismatch(
+                f"{path}: has {_signature(found)}, but the manifest promises {_signature(declared)}; pack the bundle again"
+            )
+
+    def classify(self, rgb: Rgb) -> Prediction:
+        """Name the material in a picture.
+
+        Args:
+            rgb: uint8 [H, W, 3], 0-255, RGB; the item fills most of it.
+
+        Raises:
+            BundleMismatch: the network answered with something that is no number.
+        """
+        start_s = time.perf_counter()
+        logits, features = self._session.run(["logits", "features"], {self._spec.name: preprocess(rgb, self._spec)})
+        if not np.isfinite(logits).all():
+            raise BundleMismatch(
+                f"{self.bundle.path}: the network answered {logits[0].tolist()}, expected finite numbers; "
+                "go back to the bundle before, or ship this one again"
+            )
+        probs = softmax(logits[0], self.bundle.temperature)
+        return Prediction(logits[0], probs, features[0], self.labels, (time.perf_counter() - start_s) * 1e3)
+
+
+def check_golden(classifier: Classifier) -> None:
+    """Replay the golden pictures: swapped colours, swapped labels or a broken kernel show here, before the first item.
+
+    Raises:
+        BundleMismatch: a logit is further off than the manifest forgives, or the file does not hold what it says.
+    """
+    bundle = classifier.bundle
+    promised = bundle.manifest.golden
+    try:
+        with np.load(bundle.golden, allow_pickle=False) as arrays:
+            rgb, expected = arrays["rgb"], arrays["logits"]
+    except (KeyError, ValueError, OSError) as error:
+        raise BundleMismatch(f"{bundle.golden}: cannot be read ({error}); pack the bundle again") from error
+    shape = (promised.pictures, len(bundle.labels))
+    if expected.shape != shape or rgb.ndim != 4 or len(rgb) != promised.pictures or rgb.dtype != np.uint8:
+        raise BundleMismatch(
+            f"{bundle.golden}: holds {rgb.dtype} pictures {rgb.shape} and logits {expected.shape}, expected {shape}; "
+            "pack the bundle again"
+        )
+    for index, picture in enumerate(rgb):
+        off = float(np.abs(classifier.classify(picture).logits - expected[index]).max())
+        if not off <= promised.tolerance:
+            raise BundleMismatch(
+                f"{bundle.golden}: picture {index} gives logits that are {off:.3f} off, at most {promised.tolerance} is "
+                "forgiven; this machine does not compute what the trainer did: see wastebin doctor, or ship another bundle"
+            )
+
+
+def open_classifier(bundle: Bundle, *, threads: int = 1) -> Classifier:
+    """A classifier that has answered its golden pictures.
+
+    Raises:
+        BundleMismatch: see `Classifier` and `check_golden`.
+    """
+    classifier = Classifier(bundle, threads=threads)
+    check_golden(classifier)
+    return classifier
+
+
+def _signature(nodes: dict[str, tuple[str, list[int]]]) -> str:
+    return ", ".join(f"{name} {kind}{shape}" for name, (kind, shape) in sorted(nodes.items()))
