@@ -1,0 +1,107 @@
+"""Open a camera by the words of the command line or the configuration.
+
+spec -> open_camera -> Camera -> read() -> Frame
+
+    picamera2                the Raspberry Pi's own camera                        live
+    usb:N                    /dev/videoN                                          live
+    sim[:seed=N,items=PATH]  a drawn bin into which things fall; no hardware      live
+    dir:PATH                 a folder or zip of pictures, one frame each
+    video:PATH               a video file
+    replay:DIR               what `run --record DIR` recorded, to the last bit
+
+One word names one camera. None is ever chosen silently, and none stands in for another that does not open.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from device.camera.frame import Camera, Frame, Rgb
+from device.camera.stall import STALL_S, Source, WatchedCamera
+from device.errors import UsageError
+
+__all__ = ["CAMERAS", "STALL_S", "Camera", "Frame", "Rgb", "open_camera"]
+
+CAMERAS = ("picamera2", "usb:N", "dir:PATH", "video:PATH", "replay:DIR", "sim[:seed=N,items=PATH]")
+"""The forms of a spec, for help and messages."""
+
+
+def open_camera(
+    spec: str,
+    *,
+    size_px: tuple[int, int] = (640, 480),
+    rate_hz: float = 15.0,
+    stall_s: float = STALL_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Camera:
+    """Open the camera that a spec names.
+
+    Args:
+        spec: one of `CAMERAS`; in a path, `~` is the home folder.
+        size_px: width and height of the frames. A recording keeps its own.
+        rate_hz: frames a second; a video keeps its own.
+        stall_s: how long a live camera may give no new picture before `read` raises `CameraStalled`.
+        clock: monotonic seconds.
+
+    Raises:
+        UsageError: the spec names no camera.
+        CameraNotFound: no such camera or file, or another program holds it.
+        CameraError: it cannot give such frames.
+        PictureError, ItemsError: a folder or archive holds no pictures.
+    """
+    kind, colon, rest = spec.partition(":")
+
+    def watched(source: Source, *, is_live: bool, keeps_size: bool = False) -> Camera:
+        size = None if keeps_size else size_px
+        return WatchedCamera(source, name=spec, is_live=is_live, size_px=size, stall_s=stall_s, clock=clock)
+
+    # Each backend is imported when it is asked for: whoever only needs a `Frame` loads no OpenCV, and no import runs in
+    # a circle (device.pictures, which some of them use, names frames too).
+    match kind:
+        case "picamera2" if not colon:
+            from device.camera.pi import PiSource
+
+            return watched(PiSource(size_px=size_px, rate_hz=rate_hz, stall_s=stall_s), is_live=True)
+        case "usb" if re.fullmatch(r"[0-9]{1,3}", rest, re.ASCII):
+            from device.camera.usb import UsbSource
+
+            usb = UsbSource(int(rest), size_px=size_px, rate_hz=rate_hz, stall_s=stall_s, clock=clock)
+            return watched(usb, is_live=True)
+        case "dir" if rest:
+            from device.camera.files import PicturesSource
+
+            return watched(PicturesSource(_path(rest), size_px=size_px, rate_hz=rate_hz), is_live=False)
+        case "video" if rest:
+            from device.camera.files import VideoSource
+
+            return watched(VideoSource(_path(rest), size_px=size_px, rate_hz=rate_hz), is_live=False)
+        case "replay" if rest:
+            from device.camera.replay import ReplaySource
+
+            return watched(ReplaySource(_path(rest)), is_live=False, keeps_size=True)
+        case "sim" if rest or not colon:
+            from device.simulator.camera import open_simulator
+
+            seed, items = _sim_options(spec, rest)
+            return open_simulator(items, seed=seed, size_px=size_px, rate_hz=rate_hz, clock=clock)
+    raise UsageError(f"camera {spec!r}: no such camera; expected one of {', '.join(CAMERAS)}")
+
+
+def _sim_options(spec: str, rest: str) -> tuple[int, Path | None]:
+    """Read `seed=N,items=PATH`, in any order; a path may hold commas."""
+    seed = 0
+    items: Path | None = None
+    for option in re.split(r",(?=(?:seed|items)=)", rest) if rest else []:
+        key, _, value = option.partition("=")
+        if key == "seed" and re.fullmatch(r"[0-9]+", value, re.ASCII):
+            seed = int(value)
+        elif key == "items" and value:
+            items = _path(value)
+        else:
+            raise UsageError(f"camera {spec!r}: {option!r} is no option of it; expected sim[:seed=N,items=PATH]")
+    return seed, items
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()  # a shell expands `~` only at the start of a word, not after `dir:`
