@@ -1,0 +1,141 @@
+"""Choose the bin of this site for a decided material.
+
+    decide.Decision -> choose_bin -> Bin -> drive
+
+Pure. A model knows materials, a site has bins: which bin takes what, and what a mistake costs here, is the site's
+configuration and never the model's. It must never send an item that was not accepted anywhere but to the residual bin.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from device.decide import Decision
+from device.errors import ConfigError
+
+__all__ = ["DEFAULT_SITE", "Bin", "Costs", "Site", "choose_bin", "home_bin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One container of a site.
+
+    Attributes:
+        name: as the outputs and events call it.
+        takes: materials (labels) that belong in it.
+        is_residual: True for the one bin that takes whatever is uncertain.
+    """
+
+    name: str
+    takes: frozenset[str]
+    is_residual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a mistake costs, in any unit; only the ratio counts.
+
+    Attributes:
+        contamination: of an item in a recycling bin (Organic is one too) that does not take it; 0 or more.
+        missed: of an item in the residual bin that another bin takes; 0 or more.
+
+    Raises:
+        ConfigError: a cost is negative or not a number; both at once.
+    """
+
+    contamination: float = 4.0
+    missed: float = 1.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"costs: {name} is {value}, expected a number of 0 or more; correct it"
+            for name, value in (("contamination", self.contamination), ("missed", self.missed))
+            if not (math.isfinite(value) and value >= 0.0)
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The bins that stand here, and what mistakes cost.
+
+    Attributes:
+        bins: exactly one of them is residual; no two share a name or a material.
+        costs: what mistakes cost.
+
+    Raises:
+        ConfigError: the bins contradict each other; all problems at once.
+    """
+
+    bins: tuple[Bin, ...]
+    costs: Costs = field(default_factory=Costs)
+
+    def __post_init__(self) -> None:
+        problems = []
+        residual = [bin_.name for bin_ in self.bins if bin_.is_residual]
+        if len(residual) != 1:
+            problems.append(
+                f"bins: {len(residual)} are residual {residual}, expected exactly one; "
+                "mark the bin for what is left over"
+            )
+        seen_names: set[str] = set()
+        takers: dict[str, str] = {}
+        for bin_ in self.bins:
+            if bin_.name in seen_names:
+                problems.append(f"bins: two are called {bin_.name!r}, expected different names; rename one")
+            seen_names.add(bin_.name)
+            for material in sorted(bin_.takes):
+                if material in takers:
+                    problems.append(
+                        f"bins: {material!r} is taken by {takers[material]!r} and by {bin_.name!r}, expected one; "
+                        "remove it from the other"
+                    )
+                takers[material] = bin_.name
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def residual(self) -> Bin:
+        """The bin for what is uncertain or belongs nowhere else."""
+        return next(bin_ for bin_ in self.bins if bin_.is_residual)
+
+
+def home_bin(label: str, site: Site) -> Bin:
+    """The bin where a material belongs; the residual one for a material that no bin takes."""
+    return next((bin_ for bin_ in site.bins if label in bin_.takes), site.residual)
+
+
+def choose_bin(decision: Decision, site: Site) -> Bin:
+    """The bin with the least expected cost; on a tie, and for a decision that was not accepted, the residual one.
+
+    The likeliest material does not always win: cardboard at 0.5 and paper at 0.45 are one safe answer where one bin
+    takes both, and glass at 0.7 is not worth a spoilt glass bin where contamination costs four times a miss.
+    """
+    if not decision.accepted:
+        return site.residual
+    # `min` keeps the first of equals: the residual bin stands first, so that a tie never risks a recycling bin.
+    candidates = (site.residual, *(bin_ for bin_ in site.bins if not bin_.is_residual))
+    return min(candidates, key=lambda bin_: _expected_cost(bin_, decision, site))
+
+
+def _expected_cost(bin_: Bin, decision: Decision, site: Site) -> float:
+    """What putting the item into `bin_` costs on average over what it may be."""
+    # fsum rounds once: two bins with the same terms in another order stay tied.
+    return math.fsum(
+        prob * (site.costs.missed if bin_.is_residual else site.costs.contamination)
+        for label, prob in decision.probs.items()
+        if home_bin(label, site).name != bin_.name
+    )
+
+
+DEFAULT_SITE = Site(
+    bins=(
+        Bin("Plastic", frozenset({"plastic"})),
+        Bin("Paper", frozenset({"cardboard", "paper"})),
+        Bin("Metal", frozenset({"metal"})),
+        Bin("Glass", frozenset({"glass"})),
+        Bin("Organic", frozenset({"organic"})),
+        Bin("Trash", frozenset({"trash"}), is_residual=True),
+    )
+)
+"""The six bins of a new installation."""
