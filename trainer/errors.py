@@ -1,11 +1,11 @@
 """The trainer's branch of the error tree that starts in `device.errors`.
 
-    WastebinError
-      TrainerError
-        DatasetError(ValueError)    pictures, labels or splits are no use
-        RecipeError(ValueError)     all problems of a recipe at once
-        QuantizeError(RuntimeError) a graph that cannot be quantised, or does not come out the same
-        StageMissing                an earlier step has not been run
+WastebinError
+  TrainerError
+    DatasetError(ValueError)    pictures, labels or splits are no use
+    RecipeError(ValueError)     all problems of a recipe at once
+    QuantizeError(RuntimeError) a graph that cannot be quantised, or does not come out the same
+    StageMissing                an earlier step has not been run
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,197 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from trainer.errors import QuantizeError
+from trainer.fakequant import affine_for, int8_weights
+from trainer.graph import Graph, Node
+from trainer.onnx_write import Affine, write_float, write_int8
+from trainer.quantize import QatTail, arm_session, fused_ops, quantize
+
+INPUT = {"input_scale": 1 / 128, "input_zero_point": -1}
+
+
+def small_graph(width: int = 16) -> Graph:
+    """Three convolutions with a residual, as MobileNetV2 has them, at 32 px."""
+    generator = np.random.default_rng(1)
+    nodes = (
+        Node("conv", "a0", ("x",), (3, 3), (2, 2), (1, 1, 1, 1), 1, "relu6", "w0", "b0"),
+        Node("conv", "a1", ("a0",), (3, 3), (1, 1), (1, 1, 1, 1), width, "relu6", "w1", "b1"),
+        Node("conv", "a2", ("a1",), weight="w2", bias="b2"),
+        Node("add", "a3", ("a0", "a2")),
+        Node("maxpool", "a4", ("a3",), (2, 2), (2, 2)),
+        Node("mean", "a5", ("a4",)),
+        Node("flatten", "a6", ("a5",)),
+        Node("linear", "a7", ("a6",), weight="w7", bias="b7"),
+    )
+    shapes = {"w0": (width, 3, 3, 3), "w1": (width, 1, 3, 3), "w2": (width, width, 1, 1), "w7": (4, width)}
+    params = {}
+    for name, shape in shapes.items():
+        params[name] = (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        params[f"b{name[1:]}"] = generator.normal(size=shape[0]).astype(np.float32)
+    params["w7"] *= 4
+    return Graph(nodes, params, {"logits": "a7", "features": "a6"}, (3, 32, 32))
+
+
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    """Patches of colour: random pixels would all have the same mean."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (count, 3, 4, 4), np.uint8)
+    return np.ascontiguousarray(coarse.repeat(8, 2).repeat(8, 3))
+
+
+@pytest.fixture(scope="module")
+def float_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("quantize") / "float.onnx"
+    write_float(small_graph(), path)
+    return path
+
+
+def logits(path: Path, pixels: np.ndarray) -> np.ndarray:
+    session = arm_session(path)
+    return np.concatenate([session.run(["logits"], {"pixels": (p ^ 0x80).view(np.int8)[None]})[0] for p in pixels])
+
+
+def float_logits(path: Path, pixels: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(path)
+    rows = [session.run(["logits"], {"pixels": ((p.astype(np.float32) - 127) / 128)[None]})[0] for p in pixels]
+    return np.concatenate(rows)
+
+
+def test_the_int8_file_runs_whole_in_int8_and_answers_as_the_float_one(float_onnx: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    report = quantize(float_onnx, out, pictures(48), **INPUT)
+    assert report.file_bytes == out.stat().st_size
+    assert report.params == 16 * 27 + 16 * 9 + 16 * 16 + 4 * 16 + 3 * 16 + 4
+    assert report.float_ops == ()
+    kinds = ("QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm", "NhwcMaxPool", "DequantizeLinear")
+    assert {kind: report.fused.get(kind, 0) for kind in kinds} == {
+        "QLinearConv": 3,
+        "QLinearAdd": 1,
+        "QLinearGlobalAveragePool": 1,
+        "QGemm": 1,
+        "NhwcMaxPool": 1,
+        "DequantizeLinear": 1,  # the features
+    }
+    assert report.odd_widths == ()
+    assert report.parity.argmax_share == 1.0
+    assert report.parity.mean_diff < 0.002
+    unseen = pictures(48, seed=5)
+    wanted = float_logits(float_onnx, unseen)
+    off = np.abs(logits(out, unseen) - wanted)
+    assert off.mean() < 0.02 * wanted.std()
+
+
+def test_the_file_has_int8_pixels_two_float_outputs_and_nothing_to_spare(float_onnx: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    quantize(float_onnx, out, pictures(4), percentiles=(100.0,), **INPUT)
+    model = onnx.load(str(out))
+    onnx.checker.check_model(model, full_check=True)
+    session = arm_session(out)
+    inputs = [(value.name, value.type, value.shape) for value in session.get_inputs()]
+    outputs = [(value.name, value.type, value.shape) for value in session.get_outputs()]
+    assert inputs == [("pixels", "tensor(int8)", [1, 3, 32, 32])]
+    assert outputs == [("logits", "tensor(float)", [1, 4]), ("features", "tensor(float)", [1, 16])]
+    assert (model.ir_version, model.opset_import[0].version) == (8, 17)
+    assert (list(model.metadata_props), list(model.graph.value_info), model.graph.doc_string) == ([], [], "")
+    assert Counter(node.op_type for node in model.graph.node)["Clip"] == 0
+    held = [(item.data_type, tuple(item.dims), item.raw_data) for item in model.graph.initializer]
+    assert len(held) == len(set(held))  # equal constants are stored once
+    numbers = sum(len(item.raw_data) for item in model.graph.initializer)
+    assert out.stat().st_size - numbers < 4000
+
+
+def test_the_layers_that_cost_most_come_first_and_odd_widths_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "float.onnx"
+    write_float(small_graph(width=12), path)
+    report = quantize(path, tmp_path / "model.onnx", pictures(16), percentiles=(100.0,), **INPUT)
+    assert report.odd_widths == (
+        "a0: conv 3x3, 12 channels, stride 2",
+        "a1: conv 3x3 depthwise, 12 channels",
+        "a2: conv 1x1, 12 channels",
+    )
+    costs = [layer.alone for layer in report.layers]
+    assert costs == sorted(costs, reverse=True)
+    assert {layer.layer.partition(":")[0] for layer in report.layers} == {f"a{n}" for n in range(8)}
+    assert min(layer.sqnr_db for layer in report.layers) > 25
+
+
+def test_takes_the_percentile_whose_logits_come_closest(float_onnx: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    report = quantize(float_onnx, tmp_path / "model.onnx", pictures(32), on_step=steps.append, **INPUT)
+    assert report.tried[report.percentile] == min(report.tried.values())
+    assert list(report.tried) == [100.0, 99.999, 99.99, 99.9]
+    assert steps == [
+        "ranges of 32 pictures",
+        "percentile 100",
+        "percentile 99.999",
+        "percentile 99.99",
+        "percentile 99.9",
+        "bias correction",
+        "writing and checking",
+        "cost per layer",
+    ]
+
+
+def test_refuses_pictures_of_another_size_or_kind_and_a_file_without_logits(float_onnx: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    for wrong in (pictures(2)[:, :, :16], pictures(2).astype(np.float32), pictures(2)[:0]):
+        with pytest.raises(QuantizeError, match=r"expected uint8 \[N, 3, 32, 32\]"):
+            quantize(float_onnx, out, wrong, **INPUT)
+    graph = small_graph()
+    other = Graph(graph.nodes, graph.params, {"features": "a6", "answer": "a7"}, graph.input_shape)
+    write_float(other, tmp_path / "other.onnx")
+    with pytest.raises(QuantizeError, match=r"outputs are \['answer', 'features'\], expected 'logits'"):
+        quantize(tmp_path / "other.onnx", out, pictures(2), **INPUT)
+    assert not out.exists()
+
+
+def test_refuses_a_file_that_onnxruntime_cannot_load(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"nothing")
+    with pytest.raises(QuantizeError, match="onnxruntime cannot load it"):
+        fused_ops(path)
+
+
+def test_writes_integers_that_onnxruntime_multiplies_as_worked_out_by_hand(tmp_path: Path) -> None:
+    nodes = (
+        Node("conv", "a0", ("x",), act="relu6", weight="w0", bias="b0"),
+        Node("mean", "a1", ("a0",)),
+        Node("flatten", "a2", ("a1",)),
+        Node("linear", "a3", ("a2",), weight="w3", bias="b3"),
+    )
+    params = {
+        "w0": np.array([2.54, -2.54], np.float32).reshape(2, 1, 1, 1),
+        "b0": np.array([0.0, 1.0], np.float32),
+        "w3": np.array([[1.27, 0.0], [0.0, 1.27]], np.float32),
+        "b3": np.array([0.5, 0.25], np.float32),
+    }
+    graph = Graph(nodes, params, {"logits": "a3", "features": "a2"}, (1, 1, 1))
+    acts = {"x": Affine(1 / 64, 0), "a0": affine_for(0, 5.1), "a1": affine_for(0, 5.1), "a2": affine_for(0, 5.1)}
+    write_int8(graph, tmp_path / "model.onnx", acts, int8_weights(graph, acts))
+    session = arm_session(tmp_path / "model.onnx")
+    q = np.full((1, 1, 1, 1), 32, np.int8)  # 0.5
+    got = session.run(["logits", "features"], {"pixels": q})
+    # 1.27 and -0.27 -> ReLU -> steps of 0.02: 1.28 (63.5 rounds to the even 64) or 1.26, and 0.
+    assert got[1][0, 0] in {np.float32(1.26), np.float32(1.28)}
+    assert got[1][0, 1] == 0.0
+    assert got[0].tolist() == [[pytest.approx(0.5 + 1.27 * float(got[1][0, 0]), abs=1e-3), pytest.approx(0.25)]]
+
+
+def test_a_tail_comes_closer_to_the_float_network_and_is_told_of(float_onnx: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+    tail = QatTail(
+        batches=lambda: ((pictures(16, seed), np.ones((16, 4), np.float32)) for seed in range(4)),
+        steps=4,
+        epochs=2,
+        learning_rate=1e-4,
+        on_epoch=lambda epoch, loss, seconds: told.append((epoch, loss)),
+    )
+    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=tail, **INPUT)
+    assert [epoch for epoch, _ in told] == [1, 2]
+    assert told[1][1] < told[0][1]
+    assert report.loss.argmax_share > 0.9

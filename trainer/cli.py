@@ -1,0 +1,163 @@
+"""The `trainer` command: one verb a step, each the function of the same name.
+
+    trainer data -> distill -> quantize -> evaluate -> pack
+
+It decides nothing: it reads the command line, calls the step, and says what came out.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from device.bundle import Score
+from device.errors import WastebinError
+from trainer.errors import RecipeError
+from trainer.progress import console
+
+__all__ = ["app", "main", "run_app"]
+
+STOPPED = 130
+"""What typer makes of Ctrl-C."""
+
+app = typer.Typer(
+    help="Make a model for wastebin: photographs in, a bundle out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[Path, typer.Option("--run", help="Folder of this run; every step keeps its results here.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="A recipe of the project, or the path of a TOML file.")]
+
+DEFAULT_RUN = Path("runs/nano")
+
+
+@app.command()
+def data(
+    sources: Annotated[list[str], typer.Argument(metavar="[NAME=]PATH...", help="Folders or zips of class folders.")],
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    split: Annotated[Path | None, typer.Option(help="A split to keep to, as `trainer data` writes it.")] = None,
+) -> None:
+    """Read, check, group and split photographs.
+
+    Example: trainer data trashnet=dataset-resized.zip organic=organic/ --run runs/nano
+    """
+    from trainer.data import prepare_data
+    from trainer.dataset import parse_source
+    from trainer.recipe import load_recipe
+
+    made = prepare_data(run, [parse_source(text) for text in sources], load_recipe(recipe), split)
+    table = Table(
+        "source", "target", *("train", "tune", "val"), title=f"{len(made.records)} pictures in {run / 'data'}"
+    )
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for record in made.records:
+        row = rows.setdefault((record.source, record.target), {})
+        row[record.split] = row.get(record.split, 0) + 1
+    for (source, target), row in rows.items():
+        table.add_row(source, target, *(str(row.get(name, 0)) for name in ("train", "tune", "val")))
+    console.print(table)
+
+
+@app.command()
+def distill(
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    teacher: Annotated[Path | None, typer.Option(help="Run folder whose student teaches this one.")] = None,
+) -> None:
+    """Train the student, with or without a teacher; goes on where it was cut off.
+
+    Example: trainer distill --run runs/nano --teacher runs/lite0
+    """
+    from trainer.distill import distill as step
+    from trainer.recipe import load_recipe
+
+    step(run, load_recipe(recipe), teacher)
+
+
+@app.command()
+def quantize(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
+    """Turn the student into an INT8 file, and say what it cost.
+
+    Example: trainer quantize --run runs/nano
+    """
+    from trainer.quantize_student import quantize_student
+    from trainer.recipe import load_recipe
+
+    quantize_student(run, load_recipe(recipe))
+
+
+@app.command()
+def evaluate(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
+    """Measure the INT8 file through the device's own code.
+
+    Example: trainer evaluate --run runs/nano
+    """
+    from trainer.evaluate import evaluate as step
+    from trainer.recipe import load_recipe
+
+    result = step(run, load_recipe(recipe))
+    table = Table("source", "pictures", "INT8", "float", "macro-F1 INT8", "recall by label", title="val")
+    for source, int8 in result.int8.items():
+        table.add_row(*_score_row(source, int8, result.float32[source]))
+    console.print(table)
+    for source, share in result.not_named.items():
+        console.print(f"{source}: known only not to be a label; {share:.1%} not named so")
+    console.print(
+        f"INT8 and float agree on {result.agreement:.1%}; temperature {result.temperature}; "
+        f"expected calibration error {result.calibration_error:.3f}"
+    )
+
+
+@app.command()
+def pack(
+    out: Annotated[Path, typer.Argument(help="New folder for the bundle.")],
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+) -> None:
+    """Write the bundle that a bin loads.
+
+    Example: trainer pack bundles/nano --run runs/nano
+    """
+    from trainer.pack import pack as step
+    from trainer.recipe import load_recipe
+
+    bundle = step(run, load_recipe(recipe), out)
+    console.print(
+        f"{out}: {bundle.name} {bundle.version}, {bundle.model.stat().st_size:,} bytes of INT8; golden pictures pass"
+    )
+
+
+def _score_row(source: str, int8: Score, float32: Score) -> tuple[str, ...]:
+    recall = "  ".join(f"{label} {value:.2f}" for label, value in int8.recall.items())
+    return source, str(int8.pictures), f"{int8.accuracy:.1%}", f"{float32.accuracy:.1%}", f"{int8.macro_f1:.3f}", recall
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    sys.exit(run_app(sys.argv[1:]))
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run one command and give its exit status; a known error is one sentence on stderr, Ctrl-C is no error."""
+    try:
+        app(arguments, prog_name="trainer")
+    except SystemExit as done:
+        status = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if status == STOPPED:
+            sys.stderr.write("stopped; run the same command again to go on\n")
+        return status
+    except WastebinError as error:
+        if os.environ.get("WASTEBIN_DEBUG") == "1":
+            raise
+        for sentence in error.problems if isinstance(error, RecipeError) else [str(error)]:
+            sys.stderr.write(f"error: {sentence}\n")
+        return error.exit_code
+    return 0

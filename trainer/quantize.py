@@ -1,0 +1,305 @@
+"""Quantise a trained network to INT8 for Arm, and measure what that costs.
+
+float.onnx + calibration pictures -> ranges -> bias correction -> (fine-tuning tail) -> model.onnx (S8S8 QDQ) + report
+
+The float file is the specification and the teacher: the tail learns from its answers. What is written is run by
+onnxruntime with the Arm arithmetic and compared with the simulation, so a file that does not compute what was planned,
+or leaves a layer in float, is never handed on. It must never see validation pictures: calibration comes from *tune*.
+"""
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.errors import QuantizeError
+from trainer.fakequant import Histograms, Simulation, correct_biases, int8_weights, normalise
+from trainer.graph import Graph, TorchGraph
+from trainer.onnx_read import read_graph
+from trainer.onnx_write import Affine, write_int8
+from trainer.tail import QatTail, fine_tune
+
+__all__ = ["Agreement", "LayerLoss", "QatTail", "QuantizeReport", "arm_session", "fused_ops", "quantize"]
+
+PERCENTILES = (100.0, 99.999, 99.99, 99.9)
+"""Ranges that are tried; the one whose logits come closest to the float network's is taken."""
+
+_BATCH = 16
+_CORRECTION_PICTURES = 64
+_LAYER_PICTURES = 32
+_FUSED = {"conv": "QLinearConv", "add": "QLinearAdd", "mean": "QLinearGlobalAveragePool"}
+_FUSED |= {"avgpool": "QLinearAveragePool", "linear": "QGemm"}
+_INT8_OPS = {
+    *_FUSED.values(),
+    "MaxPool",
+    "NhwcMaxPool",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+    "DequantizeLinear",
+    "QuantizeLinear",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLoss:
+    """What one layer costs.
+
+    Attributes:
+        layer: for a person, with its kind and width.
+        alone: mean squared error of the logits when this layer alone is INT8.
+        sqnr_db: signal to noise of its result with every layer before it in INT8, decibels; about 30 is good.
+    """
+
+    layer: str
+    alone: float
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two runs on the same pictures compare.
+
+    Attributes:
+        max_diff, mean_diff: of the logits, absolute.
+        argmax_share: share of pictures with the same label, 0..1.
+        kl: mean Kullback-Leibler divergence of the probabilities, first to second.
+    """
+
+    max_diff: float
+    mean_diff: float
+    argmax_share: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeReport:
+    """What was made.
+
+    Attributes:
+        file_bytes, params: size of the file; number of weights and biases.
+        percentile: the ranges that were taken.
+        tried: percentile -> mean squared logit error before bias correction.
+        fused: operator -> count, in the graph that onnxruntime runs.
+        float_ops: operators that stay in float, apart from the conversion of the outputs.
+        odd_widths: layers whose width is no multiple of 8: slow on Arm.
+        layers: the most costly first.
+        parity: simulation against onnxruntime with the Arm arithmetic.
+        loss: the float network against onnxruntime with the Arm arithmetic.
+    """
+
+    file_bytes: int
+    params: int
+    percentile: float
+    tried: dict[float, float]
+    fused: dict[str, int]
+    float_ops: tuple[str, ...]
+    odd_widths: tuple[str, ...]
+    layers: tuple[LayerLoss, ...]
+    parity: Agreement
+    loss: Agreement
+
+
+def quantize(
+    float_onnx: Path,
+    out: Path,
+    calibration: NDArray[np.uint8],
+    *,
+    input_scale: float,
+    input_zero_point: int,
+    percentiles: tuple[float, ...] = PERCENTILES,
+    tail: QatTail | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> QuantizeReport:
+    """Write the INT8 file of a float network.
+
+    Args:
+        float_onnx: from `export.export_float`; outputs `logits` and `features`.
+        out: replaced when it exists.
+        calibration: RGB pixels [N, 3, S, S], prepared as the device does; a few hundred, of every label.
+        input_scale, input_zero_point: normalised = (pixel - 128 - zero_point) * scale; 1/128 and -1 for mean 127,
+            deviation 128. Exact only where all channels share mean and deviation.
+        percentiles: ranges to try; (100,) is plain min-max.
+        tail: fine-tuning, or None.
+        on_step: told what starts.
+
+    Raises:
+        QuantizeError: the network or the pictures do not fit, a layer stays in float, or the file does not compute what
+            the simulation does.
+    """
+    say = on_step or (lambda _: None)
+    graph = read_graph(float_onnx)
+    _check_pictures(graph, calibration, float_onnx)
+    pixels = Affine(float(np.float32(input_scale)), input_zero_point)
+    batches = [normalise(calibration[at : at + _BATCH], pixels) for at in range(0, len(calibration), _BATCH)]
+    teacher, student = TorchGraph(graph), TorchGraph(graph)
+    say(f"ranges of {len(calibration)} pictures")
+    wanted = _logits(teacher, batches)
+    seen = Histograms(teacher, batches)
+    tried = {}
+    for percentile in percentiles:
+        say(f"percentile {percentile:g}")
+        simulation = Simulation(student, seen.scales(percentile, pixels))
+        tried[percentile] = _logit_error(_logits(simulation, batches), wanted)
+    percentile = min(tried, key=tried.__getitem__)
+    acts = seen.scales(percentile, pixels)
+    say("bias correction")
+    stride = max(1, len(calibration) // _CORRECTION_PICTURES)
+    correct_biases(teacher, student, acts, normalise(calibration[::stride][:_CORRECTION_PICTURES], pixels))
+    if tail is not None:
+        say(f"quantisation-aware training, {tail.epochs} epochs")
+        fine_tune(teacher, student, acts, pixels, tail)
+    say("writing and checking")
+    write_int8(student.to_graph(), out, acts, int8_weights(student.to_graph(), acts))
+    fused = fused_ops(out)
+    _check_fused(graph, fused, out)
+    simulated = _logits(Simulation(student, acts), batches)
+    measured = _run(out, calibration)
+    parity = _compare(simulated, measured)
+    _check_parity(parity, _compare(wanted, simulated), float(wanted.std()), out)
+    say("cost per layer")
+    return QuantizeReport(
+        file_bytes=out.stat().st_size,
+        params=sum(value.size for value in graph.params.values()),
+        percentile=percentile,
+        tried=tried,
+        fused=dict(fused),
+        float_ops=tuple(sorted(set(fused) - _INT8_OPS)),
+        odd_widths=tuple(_odd_widths(graph)),
+        layers=_layer_losses(graph, teacher, student, acts, torch.cat(batches)[:_LAYER_PICTURES]),
+        parity=parity,
+        loss=_compare(wanted, measured),
+    )
+
+
+def _check_pictures(graph: Graph, pictures: NDArray[np.uint8], where: Path) -> None:
+    if "logits" not in graph.outputs:
+        raise QuantizeError(f"{where}: outputs are {sorted(graph.outputs)}, expected 'logits'; export it again")
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != graph.input_shape or not len(pictures):
+        raise QuantizeError(
+            f"calibration pictures are {pictures.dtype} {list(pictures.shape)}, expected uint8 "
+            f"[N, {', '.join(map(str, graph.input_shape))}] with N of 1 or more, as {where} reads them"
+        )
+
+
+def _logits(run: Callable[[Tensor], dict[str, Tensor]], batches: list[Tensor]) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([run(batch)["logits"] for batch in batches])
+
+
+def _logit_error(logits: Tensor, wanted: Tensor) -> float:
+    """Mean squared error, without what is common to all labels: softmax does not see it."""
+    off = logits - wanted
+    return float((off - off.mean(1, keepdim=True)).square().mean())
+
+
+def arm_session(path: Path, save_optimised: Path | None = None) -> ort.InferenceSession:
+    """Open a file with the arithmetic of Arm on any machine: int8 kernels that do not saturate in between.
+
+    Args:
+        save_optimised: where onnxruntime writes the graph that it really runs.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # it warns that the saved graph is for this machine only; it is only looked at
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if save_optimised is not None:
+        options.optimized_model_filepath = str(save_optimised)
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime's error classes are not public
+        reason = " ".join(str(exc).split())
+        raise QuantizeError(f"{path}: onnxruntime cannot load it ({reason}); quantise again: trainer quantize") from exc
+
+
+def fused_ops(path: Path) -> Counter[str]:
+    """Operators of the graph that onnxruntime makes of a file, with the Arm arithmetic."""
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        arm_session(path, optimised)
+        return Counter(node.op_type for node in onnx.load(str(optimised)).graph.node)
+
+
+def _check_fused(graph: Graph, fused: Counter[str], where: Path) -> None:
+    expected = Counter(_FUSED[node.op] for node in graph.nodes if node.op in _FUSED)
+    short = [f"{op} {fused[op]} of {count}" for op, count in sorted(expected.items()) if fused[op] < count]
+    if short:
+        left = ", ".join(sorted(set(fused) - _INT8_OPS))
+        raise QuantizeError(
+            f"{where}: onnxruntime {ort.__version__} runs only {', '.join(short)} in INT8 and leaves {left} in float; "
+            "use the onnxruntime release that pyproject.toml names"
+        )
+
+
+def _run(path: Path, pictures: NDArray[np.uint8]) -> Tensor:
+    session = arm_session(path)
+    name = session.get_inputs()[0].name
+    pixels = (pictures ^ 0x80).view(np.int8)
+    rows: list[Any] = [session.run(["logits"], {name: picture[None]})[0] for picture in pixels]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def _check_parity(parity: Agreement, planned: Agreement, spread: float, where: Path) -> None:
+    # Two right runs differ where a sum falls on the edge between two steps, and such a step sets others moving: as far
+    # as rounding moves the logits at all (`planned`), never further. A wrong scale is off by the spread itself.
+    limit = planned.mean_diff + 0.02 * spread
+    if not parity.mean_diff <= limit:
+        raise QuantizeError(
+            f"{where}: logits differ from the simulation by {parity.mean_diff:.4f} on average, expected at most "
+            f"{limit:.4f}; the file does not compute what was planned, do not ship it"
+        )
+
+
+def _compare(first: Tensor, second: Tensor) -> Agreement:
+    off = (first - second).abs()
+    kl = F.kl_div(F.log_softmax(second, 1), F.log_softmax(first, 1), reduction="batchmean", log_target=True)
+    same = (first.argmax(1) == second.argmax(1)).float().mean()
+    return Agreement(float(off.max()), float(off.mean()), float(same), float(kl))
+
+
+def _odd_widths(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        if node.op == "conv" and graph.params[node.weight].shape[0] % 8:
+            yield graph.describe(node)
+
+
+def _layer_losses(
+    graph: Graph, teacher: TorchGraph, student: TorchGraph, acts: dict[str, Affine], pictures: Tensor
+) -> tuple[LayerLoss, ...]:
+    real: dict[str, Tensor] = {}
+    fake: dict[str, Tensor] = {}
+    simulation = Simulation(student, acts)
+    with torch.no_grad():
+        few = pictures[:4]  # every tensor of both networks is kept
+        teacher(few, after=lambda node, value: real.setdefault(node.output, value))
+        student(
+            few,
+            simulation.weight,
+            simulation.bias,
+            lambda node, value: fake.setdefault(node.output, simulation.after(node, value)),
+        )
+        wanted = teacher(pictures)["logits"]
+        losses = []
+        for node in graph.nodes:
+            if node.output not in acts and not node.weight:
+                continue
+            alone = Simulation(teacher, acts, only=node.output)(pictures)["logits"]
+            noise = float((fake[node.output] - real[node.output]).square().mean())
+            signal = float(real[node.output].square().mean())
+            decibels = 10.0 * math.log10(max(signal, 1e-30) / max(noise, 1e-30))
+            losses.append(LayerLoss(graph.describe(node), _logit_error(alone, wanted), decibels))
+    return tuple(sorted(losses, key=lambda loss: -loss.alone))

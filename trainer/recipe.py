@@ -1,0 +1,241 @@
+"""Recipe: everything about a model that is chosen rather than measured, read from one TOML file.
+
+    recipes/nano.toml -> load_recipe -> Recipe -> every step
+
+Paths are no part of a recipe: the same recipe runs on another machine, over another copy of the pictures.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from operator import attrgetter
+from pathlib import Path
+
+from device.fields import build
+from trainer.errors import RecipeError
+
+__all__ = ["Augment", "Data", "Drawings", "Quantize", "Recipe", "Teacher", "Train", "load_recipe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Which pictures count as what.
+
+    Attributes:
+        labels: the model's labels, sorted; the order of its outputs.
+        label_map: folder name -> label, `!label` (anything but that) or `-` (leave out).
+            A key `source/folder` goes before a key `folder`.
+        leave_out: sources that are not used at all.
+        weight: source -> how many times as often as its share its pictures are drawn.
+        licence: source -> one sentence for the bundle's card.
+        same_object: cosine of centred features above which two pictures show the same object.
+    """
+
+    labels: tuple[str, ...]
+    label_map: dict[str, str] = field(default_factory=dict)
+    leave_out: tuple[str, ...] = ()
+    weight: dict[str, float] = field(default_factory=dict)
+    licence: dict[str, str] = field(default_factory=dict)
+    same_object: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """How long and how hard.
+
+    Attributes:
+        epochs: passes of `pictures_per_epoch` draws.
+        pictures_per_epoch: photographs drawn per epoch, with the weights of `Data.weight`.
+        batch: pictures per step.
+        peak_lr: the one-cycle schedule's highest learning rate (AdamW).
+        weight_decay: AdamW's.
+        label_smoothing: share of the target spread over all labels, 0..1.
+        frozen_stages: stages of the pretrained network that keep their weights; 4-5 times cheaper steps.
+        average: decay per step of the running average of weights that is evaluated and shipped.
+        seed: of the draws, the augmentation and the new layers.
+    """
+
+    epochs: int
+    pictures_per_epoch: int
+    batch: int = 48
+    peak_lr: float = 2e-3
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    frozen_stages: int = 3
+    average: float = 0.998
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Augment:
+    """How far a training picture strays from the photograph; every entry a probability, 0..1.
+
+    Attributes:
+        composite: an item with a clean outline is set into another bin, light and place.
+        rotate: turned by any angle.
+        colour: brightness, contrast, saturation and a colour cast.
+        grey: no colour at all.
+        blur: out of focus or moving.
+        noise: sensor noise.
+        jpeg: compressed again.
+    """
+
+    composite: float = 0.35
+    rotate: float = 0.5
+    colour: float = 0.8
+    grey: float = 0.04
+    blur: float = 0.2
+    noise: float = 0.25
+    jpeg: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """The project's own drawings among the training pictures; never part of a reported accuracy.
+
+    Attributes:
+        per_epoch: drawings shown per epoch.
+        per_label: different drawings made for each label.
+    """
+
+    per_epoch: int = 700
+    per_label: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Distillation as in the brief (Hinton, Vinyals, Dean 2015).
+
+    Attributes:
+        temperature: T of both softmaxes; the loss carries T^2.
+        alpha: weight of the teacher's part; 1 - alpha goes to the labels.
+    """
+
+    temperature: float = 2.0
+    alpha: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """INT8.
+
+    Attributes:
+        calibration_pictures: how many pictures of *tune* set the ranges.
+        tail_epochs: epochs of quantisation-aware fine-tuning; 0 for none.
+        tail_pictures: pictures per such epoch.
+        tail_lr: its highest learning rate.
+    """
+
+    calibration_pictures: int = 256
+    tail_epochs: int = 2
+    tail_pictures: int = 4000
+    tail_lr: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One model's recipe.
+
+    Attributes:
+        name: of the bundle.
+        net: a key of `trainer.nets.NETS`.
+        size_px: side of the square input.
+    """
+
+    name: str
+    net: str
+    size_px: int
+    data: Data
+    train: Train
+    augment: Augment = field(default_factory=Augment)
+    drawings: Drawings = field(default_factory=Drawings)
+    teacher: Teacher = field(default_factory=Teacher)
+    quantize: Quantize = field(default_factory=Quantize)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read a recipe that comes with the project by name, or any by its path.
+
+    Raises:
+        RecipeError: no such recipe, no TOML, an unknown key, a missing one or a wrong type; all at once.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        where = str(path)
+        if not path.is_file():
+            raise RecipeError([f"{where}: no such recipe file; give the path of a TOML file or a recipe's name"])
+        raw = path.read_bytes()
+    else:
+        known = sorted(
+            entry.name.removesuffix(".toml")
+            for entry in resources.files("trainer.recipes").iterdir()
+            if entry.name.endswith(".toml")
+        )
+        if name_or_path not in known:
+            raise RecipeError([f"recipe {name_or_path!r}: unknown; the project has {', '.join(known)}"])
+        where = f"{name_or_path}.toml"
+        raw = resources.files("trainer.recipes").joinpath(where).read_bytes()
+    try:
+        table = tomllib.loads(raw.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError([f"{where}: not valid TOML: {error}"]) from error
+    problems: list[str] = []
+    recipe = build(Recipe, table, where, problems)
+    if recipe is not None:
+        problems += _check(recipe, where)
+    if recipe is None or problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "size_px": (32, 1024),
+    "data.same_object": (-1, 1),
+    "train.epochs": (1, 10_000),
+    "train.pictures_per_epoch": (1, 10_000_000),
+    "train.batch": (1, 10_000),
+    "train.peak_lr": (1e-9, 10),
+    "train.weight_decay": (0, 10),
+    "train.label_smoothing": (0, 1),
+    "train.frozen_stages": (0, 100),
+    "train.average": (0, 1),
+    "train.seed": (0, 2**32),
+    **{f"augment.{name}": (0, 1) for name in Augment.__dataclass_fields__},
+    "drawings.per_epoch": (0, 10_000_000),
+    "drawings.per_label": (1, 1_000_000),
+    "teacher.temperature": (0.01, 100),
+    "teacher.alpha": (0, 1),
+    "quantize.calibration_pictures": (1, 1_000_000),
+    "quantize.tail_epochs": (0, 10_000),
+    "quantize.tail_pictures": (1, 10_000_000),
+    "quantize.tail_lr": (1e-9, 10),
+}
+"""The least and the most of every number of a recipe."""
+
+
+def _check(recipe: Recipe, where: str) -> list[str]:
+    labels = recipe.data.labels
+    problems = []
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", recipe.name):
+        problems.append(f"{where}.name is {recipe.name!r}, expected small letters, digits and dashes")
+    if len(labels) < 2 or list(labels) != sorted(set(labels)):
+        problems.append(f"{where}.data.labels is {list(labels)}, expected two or more names, sorted, none twice")
+    problems += [
+        f"{where}.data.labels has {label!r}, expected a folder's name that does not begin with ! or -"
+        for label in labels
+        if not label.isprintable() or label.strip() != label or label[:1] in ("", "!", "-") or "/" in label
+    ]
+    for folder, target in recipe.data.label_map.items():
+        if target != "-" and target.removeprefix("!") not in labels:
+            problems.append(f"{where}.data.label_map.{folder} is {target!r}, expected a label, !label or -")
+    for source, weight in recipe.data.weight.items():
+        if not 0 < weight <= 1000:
+            problems.append(f"{where}.data.weight.{source} is {weight}, expected more than 0, at most 1000")
+    for field_name, (least, most) in _RANGES.items():
+        value = attrgetter(field_name)(recipe)
+        if not least <= value <= most:
+            problems.append(f"{where}.{field_name} is {value}, expected {least:g} to {most:g}")
+    if recipe.size_px % 32:
+        problems.append(f"{where}.size_px is {recipe.size_px}, expected a multiple of 32")
+    return problems
