@@ -2,12 +2,14 @@
 
     Rgb -> preprocess -> session -> logits, features -> Prediction
 
-Threads are explicit and never spin: an idle pool that spins took 184 % of a CPU at 6 Hz (AutoSplit64#51), and a count left at
-0 makes onnxruntime pin threads, which a hardened service may not.
+Threads are explicit and never spin: an idle pool that spins took 184 % of a CPU at 6 Hz (AutoSplit64#51), and a count
+left at 0 makes onnxruntime pin threads, which a hardened service may not.
 """
 
 import platform
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +86,8 @@ class Classifier:
         self.labels = bundle.labels
         path = bundle.float_model if use_float else bundle.model
         if path is None:
-            raise BundleMismatch(f"{bundle.path}: has no float file; pack it with: trainer pack --with-float")
+            raise BundleMismatch(f"{bundle.path}: has no float.onnx, expected one to compare with; take another bundle")
+        self._path = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -110,7 +113,8 @@ class Classifier:
         }
         if found != declared:
             raise BundleMismatch(
-                f"{path}: has {_signature(found)}, but the manifest promises {_signature(declared)}; pack the bundle again"
+                f"{path}: has {_signature(found)}, but the manifest promises {_signature(declared)}; "
+                "pack the bundle again"
             )
 
     def classify(self, rgb: Rgb) -> Prediction:
@@ -123,12 +127,20 @@ class Classifier:
             BundleMismatch: the network answered with something that is no number.
         """
         start_s = time.perf_counter()
-        logits, features = self._session.run(["logits", "features"], {self._spec.name: preprocess(rgb, self._spec)})
-        if not np.isfinite(logits).all():
+        pixels = preprocess(rgb, self._spec)
+        try:
+            logits, features = self._session.run(["logits", "features"], {self._spec.name: pixels})
+        except Exception as error:  # see above
             raise BundleMismatch(
-                f"{self.bundle.path}: the network answered {logits[0].tolist()}, expected finite numbers; "
+                f"{self._path}: stopped in mid-network ({str(error).splitlines()[0]}), expected an answer; "
                 "go back to the bundle before, or ship this one again"
-            )
+            ) from error
+        for name, numbers in (("logits", logits), ("features", features)):
+            if not np.isfinite(numbers).all():
+                raise BundleMismatch(
+                    f"{self._path}: the network's {name} are {_show(numbers[0])}, expected finite numbers; "
+                    "go back to the bundle before, or ship this one again"
+                )
         probs = softmax(logits[0], self.bundle.temperature)
         return Prediction(logits[0], probs, features[0], self.labels, (time.perf_counter() - start_s) * 1e3)
 
@@ -142,22 +154,26 @@ def check_golden(classifier: Classifier) -> None:
     bundle = classifier.bundle
     promised = bundle.manifest.golden
     try:
-        with np.load(bundle.golden, allow_pickle=False) as arrays:
+        with bundle.golden.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             rgb, expected = arrays["rgb"], arrays["logits"]
-    except (KeyError, ValueError, OSError) as error:
-        raise BundleMismatch(f"{bundle.golden}: cannot be read ({error}); pack the bundle again") from error
-    shape = (promised.pictures, len(bundle.labels))
-    if expected.shape != shape or rgb.ndim != 4 or len(rgb) != promised.pictures or rgb.dtype != np.uint8:
+    except (KeyError, ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleMismatch(
-            f"{bundle.golden}: holds {rgb.dtype} pictures {rgb.shape} and logits {expected.shape}, expected {shape}; "
-            "pack the bundle again"
+            f"{bundle.golden}: cannot be read ({error}), expected arrays rgb and logits; pack the bundle again"
+        ) from error
+    count, labels = promised.pictures, len(bundle.labels)
+    is_whole = rgb.dtype == np.uint8 and rgb.ndim == 4 and rgb.shape[::3] == (count, 3) and 0 not in rgb.shape
+    if not is_whole or expected.dtype != np.float32 or expected.shape != (count, labels):
+        raise BundleMismatch(
+            f"{bundle.golden}: holds {rgb.dtype} pictures {rgb.shape} and {expected.dtype} logits {expected.shape}, "
+            f"expected uint8 ({count}, height, width, 3) and float32 ({count}, {labels}); pack the bundle again"
         )
     for index, picture in enumerate(rgb):
         off = float(np.abs(classifier.classify(picture).logits - expected[index]).max())
         if not off <= promised.tolerance:
             raise BundleMismatch(
-                f"{bundle.golden}: picture {index} gives logits that are {off:.3f} off, at most {promised.tolerance} is "
-                "forgiven; this machine does not compute what the trainer did: see wastebin doctor, or ship another bundle"
+                f"{bundle.golden}: picture {index} gives logits that are {off:.3f} off, at most {promised.tolerance} "
+                "is forgiven; this machine does not compute what the trainer did: run wastebin doctor, or ship another "
+                "bundle"
             )
 
 
@@ -170,6 +186,10 @@ def open_classifier(bundle: Bundle, *, threads: int = 1) -> Classifier:
     classifier = Classifier(bundle, threads=threads)
     check_golden(classifier)
     return classifier
+
+
+def _show(numbers: F32) -> str:
+    return ", ".join(f"{number:g}" for number in numbers[:8]) + (", ..." if len(numbers) > 8 else "")
 
 
 def _signature(nodes: dict[str, tuple[str, list[int]]]) -> str:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 def build(kind: type[T], table: object, where: str, problems: list[str]) -> T | None:
     """Make dataclass `kind` from a table.
 
-    Understands int, float (an int will do), str, bool, nested dataclasses, `tuple[X, ...]` from a list, `dict[str, X]` and
-    `X | None`. Fields with defaults may be missing.
+    Understands int, float (an int will do), str, bool, nested dataclasses, `tuple[X, ...]` from a list, `dict[str,
+    X]` and `X | None`. Fields with defaults may be missing.
 
     Args:
         where: file and place, the beginning of every sentence.
@@ -57,17 +57,22 @@ def _value(hint: Any, value: object, where: str, problems: list[str]) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(_value(args[0], item, f"{where}[{i}]", problems) for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
-        return {str(key): _value(args[1], item, f"{where}.{key}", problems) for key, item in value.items()}
+        return {str(key): _value(args[1], item, f"{where}.{_key(key)}", problems) for key, item in value.items()}
     if hint is float and _is_number(value):
         return float(value)  # type: ignore[arg-type]
-    if hint in (int, str, bool) and type(value) is hint:
+    if hint in (int, str, bool) and type(value) is hint and not _is_endless(value):
         return value
     problems.append(f"{where} is {_show(value)}, expected {_kind_name(hint)}")
     return None
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def _kind_name(hint: Any) -> str:
@@ -79,6 +84,15 @@ def _kind_name(hint: Any) -> str:
     if origin is dict or is_dataclass(hint):
         return "a table"
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(hint, str(hint))
+
+
+def _is_endless(value: object) -> bool:
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def _key(key: object) -> str:
+    text = str(key)
+    return text if text.isprintable() else repr(text)
 
 
 def _show(value: object) -> str:

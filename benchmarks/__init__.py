@@ -1,0 +1,1 @@
+"""Figures with their spread; `make bench` prints them and writes `benchmarks/device.json`."""
