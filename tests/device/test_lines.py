@@ -4,6 +4,7 @@ import io
 import json
 
 from bin_fakes import RGB, Bench, prediction
+
 from device.camera.frame import Frame
 from device.lines import JsonLines, Lines
 

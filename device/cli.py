@@ -1,0 +1,381 @@
+"""`wastebin`: the commands of the bin.
+
+    arguments -> one function of the device -> stdout; what went wrong -> one sentence on stderr
+
+Thin: each command reads its arguments, calls what does the work and prints. Heavy parts are imported inside the
+commands, so that `--help` is quick. With `--json` stdout carries JSON lines and nothing else. This is the one place
+where a `WastebinError` becomes `error: ...` and an exit status: 1, 2 for a wrong command line, 78 for a configuration
+that `run` cannot use (EX_CONFIG: systemd must not start it again and again). WASTEBIN_DEBUG=1 shows the traceback.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from device.errors import ConfigError, ItemsError, PictureError, UsageError, WastebinError
+
+if TYPE_CHECKING:
+    from device.config_types import Config
+    from device.run import Plan
+    from device.supervise import Watcher
+
+__all__ = ["app", "main"]
+
+EX_CONFIG = 78
+
+app = typer.Typer(
+    name="wastebin",
+    help="A bin that sorts: a camera names the material, the right flap moves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The bin's TOML file; without it, the built-in bin.", show_default=False)
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Folder of a bundle; without it, the one that came along.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, and nothing else.")]
+CameraOption = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        help="picamera2, usb:N, dir:PATH, video:PATH, replay:DIR or sim[:seed=N,items=PATH]; "
+        "without it, what the configuration says.",
+    ),
+]
+RecordOption = Annotated[Path | None, typer.Option("--record", help="Write every frame into this new folder.")]
+ForOption = Annotated[float | None, typer.Option("--for", min=0.0, help="Stop by itself after so many seconds.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
+) -> None:
+    if version:
+        import device
+
+        typer.echo(device.__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise UsageError("wastebin: no command; see: wastebin --help")
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigOption = None,
+    camera: CameraOption = None,
+    pins: Annotated[Literal["lgpio", "mock"], typer.Option(help="What the outputs are.")] = "lgpio",
+    model: ModelOption = None,
+    record: RecordOption = None,
+    for_s: ForOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort: watch the tray, name what lies there, move the right flap.
+
+    Example: wastebin run --config bin.toml
+    """
+    from device.run import Plan
+
+    with _exit_78():
+        settings = _config(config, model)
+    _run(Plan(settings, camera or settings.camera.source, pins, model, record, for_s), as_json=as_json)
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another day.")] = 0,
+    items: Annotated[Path | None, typer.Option(help="Class folders or a zip of photographs to throw in.")] = None,
+    model: ModelOption = None,
+    for_s: ForOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a whole bin without hardware: `run` with the simulator and mock pins, and a flap for each bin.
+
+    Example: wastebin demo --for 30
+    """
+    from dataclasses import replace
+
+    from device.outputs import default_outputs
+    from device.run import Plan
+
+    settings = _config(None, model)
+    outputs = default_outputs([bin_.name for bin_ in settings.site.bins])
+    camera = f"sim:seed={seed}" + (f",items={items}" if items is not None else "")
+    _run(Plan(replace(settings, outputs=outputs), camera, "mock", model, None, for_s), as_json=as_json)
+
+
+@app.command()
+def classify(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or zips.", show_default=False)],
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the material on photographs, one frame each.
+
+    Example: wastebin classify photos/ --json
+    """
+    from device.naming import name_pictures
+
+    bad = 0
+    settings = _config(config, model)
+    for named in name_pictures(paths, settings, model):
+        if isinstance(named, PictureError | ItemsError):
+            bad += 1
+            typer.echo(f"error: {named}", err=True)
+        elif as_json:
+            typer.echo(json.dumps(named.fields()))
+        else:
+            typer.echo(f"{named.label:<10} {named.prob:4.0%}  -> {named.bin:<10} {named.ms:6.1f} ms  {named.path}")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    *,
+    items: Annotated[
+        Path | None, typer.Option(help="Class folders or a zip of photographs; without it, drawings.")
+    ] = None,
+    visits: Annotated[int, typer.Option(min=1, help="How many visits.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same day.")] = 0,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a scripted day with known truth as fast as the machine can, and count.
+
+    Example: wastebin simulate --items photos/ --visits 200 --seed 1
+    """
+    from device.simulate import simulate as run_day
+
+    settings = _config(config, model)
+
+    def say(fields: dict[str, object]) -> None:
+        if as_json:
+            typer.echo(json.dumps(fields))
+        else:
+            truth = fields["truth"] or f"({fields['kind']})"
+            sign = "     " if fields["truth"] is None else ("right" if fields["label"] == truth else "wrong")
+            typer.echo(f"{fields['visit']!s:>5}  {truth:<12} {sign}  {fields['label']:<10} -> {fields['bin']}")
+
+    tally = run_day(settings, items=items, visits=visits, seed=seed, model_path=model, say=say)
+    if as_json:
+        typer.echo(json.dumps(tally.fields()))
+    else:
+        typer.echo(tally.text())
+
+
+@app.command()
+def bench(
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what each stage costs on this machine.
+
+    Example: wastebin bench --json
+    """
+    from device.bench import bench as measure
+    from device.bench import table
+
+    figures = measure(_config(config, model), model)
+    typer.echo(json.dumps(figures) if as_json else table(figures))
+
+
+@app.command()
+def events(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All events as CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was decided, and what went wrong.
+
+    Example: wastebin events --csv > events.csv
+    """
+    from dataclasses import asdict
+
+    from device.config import load_config
+    from device.events import read_events, write_csv
+
+    if as_csv and as_json:
+        raise UsageError("events: use just one of --csv and --json")
+    path = load_config(config).events_path
+    if as_csv:
+        write_csv(read_events(path), sys.stdout)
+        return
+    for event in read_events(path, limit):
+        if as_json:
+            typer.echo(json.dumps(asdict(event)))
+        elif event.kind == "decision":
+            sure = "" if event.accepted else ", not sure enough"
+            typer.echo(f"{event.id:>6}  {event.at}  {event.label:<10} {event.prob:4.0%}  -> {event.bin}{sure}")
+        else:
+            typer.echo(f"{event.id:>6}  {event.at}  {event.kind:<10} {event.detail}")
+
+
+@app.command()
+def correct(
+    event: Annotated[int, typer.Argument(help="Number of a decision, see `wastebin events`.", show_default=False)],
+    label: Annotated[str, typer.Argument(help="What it really was.", show_default=False)],
+    config: ConfigOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Say what an item really was.
+
+    Example: wastebin correct 17 glass
+    """
+    import time
+
+    from device.bundle import factory_bundle_path, load_bundle
+    from device.config import load_config
+    from device.events import add_correction
+
+    settings = load_config(config)
+    labels = load_bundle(model or settings.model.path or factory_bundle_path()).labels
+    add_correction(settings.events_path, event, label, labels, wall_s=time.time())
+    typer.echo(f"event {event} was {label}")
+
+
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look whether everything is as it must be; each line with its cure.
+
+    Example: wastebin doctor
+    """
+    from dataclasses import asdict
+
+    from device.doctor import check_all
+
+    checks = check_all(config)
+    for check in checks:
+        if as_json:
+            typer.echo(json.dumps(asdict(check)))
+        else:
+            sign = {True: "ok  ", False: "BAD ", None: "note"}[check.ok]
+            cure = f"; {check.cure}" if check.cure else ""
+            typer.echo(f"{sign}  {check.name:<14} {check.found}{cure}")
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def park(
+    config: ConfigOption = None,
+    pins: Annotated[Literal["lgpio", "mock"], typer.Option(help="What the outputs are.")] = "lgpio",
+) -> None:
+    """Bring the outputs to their safe state: flaps closed, lamps dark, servos detached.
+
+    Example: wastebin park --config bin.toml
+    """
+    from device.config import load_config
+    from device.drive import park_pins
+
+    park_pins(load_config(config).outputs, pins)
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path | None, typer.Argument(help="Folder of a bundle.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle: its fields, its bytes, and what it answers to its golden pictures.
+
+    Example: wastebin verify models/nano
+    """
+    from device.bundle import factory_bundle_path, load_bundle
+    from device.classify import open_classifier
+
+    loaded = load_bundle(bundle or factory_bundle_path())
+    open_classifier(loaded)
+    fields = {"path": str(loaded.path), "name": loaded.name, "version": loaded.version, "labels": list(loaded.labels)}
+    typer.echo(json.dumps(fields) if as_json else f"{loaded.path}: {loaded.name} {loaded.version} is sound")
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    faulthandler.enable()
+    sys.exit(run_app(sys.argv[1:]))
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run one command and give its exit status; errors become a sentence on stderr."""
+    try:
+        app(arguments, prog_name="wastebin")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except WastebinError as error:
+        if os.environ.get("WASTEBIN_DEBUG") == "1":
+            raise
+        for sentence in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            sys.stderr.write(f"error: {sentence}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read us has gone (`| head`); Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _config(path: Path | None, model: Path | None) -> "Config":
+    """The configuration, checked against the labels of the model that it will run with."""
+    from device.bundle import factory_bundle_path, load_bundle
+    from device.config import load_config
+
+    config = load_config(path)
+    bundle = load_bundle(model or config.model.path or factory_bundle_path())
+    return load_config(path, labels=bundle.labels)
+
+
+@contextmanager
+def _exit_78() -> Iterator[None]:
+    """A configuration that a service cannot use does not mend itself by starting again."""
+    try:
+        yield
+    except ConfigError as error:
+        error.exit_code = EX_CONFIG
+        raise
+
+
+def _run(plan: "Plan", *, as_json: bool) -> None:
+    from device.run import run_bin
+
+    with _exit_78(), _watcher(plan, as_json) as watcher:
+        run_bin(plan, watcher)
+
+
+@contextmanager
+def _watcher(plan: "Plan", as_json: bool) -> "Iterator[Watcher]":
+    """The live view on a terminal, lines elsewhere."""
+    from device.lines import JsonLines, Lines
+
+    source = "simulator" if plan.camera.partition(":")[0] == "sim" else plan.camera
+    if as_json:
+        yield JsonLines(sys.stdout)
+    elif not sys.stdout.isatty():
+        typer.echo(f"wastebin: {source}, {plan.pins} pins; stop with Ctrl-C")
+        yield Lines(sys.stdout)
+    else:
+        from rich.console import Console
+        from rich.live import Live
+
+        from device.view import View
+
+        view = View(source, f"{plan.pins} pins", [bin_.name for bin_ in plan.config.site.bins])
+        with Live(view, console=Console(), refresh_per_second=8, screen=True):
+            yield view
+        typer.echo(view.farewell())

@@ -1,0 +1,121 @@
+"""What lies in the tray: the connected differences from the empty one.
+
+    background.Change -> find_things -> Thing, Thing, ... -> gate
+
+It must never take light for a thing: a shadow has no sharp outline, and a place where something lay while the tray was
+learnt has its outline in the background instead of the picture. No clock, no memory.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device.background import Background, Change, Mask, edge_strength
+
+__all__ = ["TRACE", "Thing", "find_things", "is_ghost"]
+
+TRACE = 0.002
+"""Share of the region below which a difference or a movement is noise."""
+
+DIFFERS = 3.5
+"""Deviations at which a place differs from the empty tray."""
+
+JOIN_PX = 7
+"""Parts closer than this in the small picture are one thing: a bottle shows as its rims and highlights."""
+
+REACH_PX = 6
+"""A thing that lies on the region's edge over more small pixels than this reaches in from outside."""
+
+SHARP = 0.17
+"""Change per pixel at an outline over the height of the step; a smoothed step gives 0.33, a soft shadow 0.1."""
+
+SHARP_SHARE = 0.3
+"""Share of the outline that must be sharp: an item lies in a soft shadow of its own."""
+
+SHARP_LEVELS = 0.8
+"""Least change per pixel of a sharp outline, 0-255: noise has outlines too."""
+
+GHOST_LEVELS = 1.0
+GHOST_FACTOR = 2.0
+"""An outline stands out in the background by this many levels per pixel more than this many times in the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thing:
+    """One connected difference from the empty tray.
+
+    Attributes:
+        mask: its places in the small picture, gaps closed.
+        edges: those where the difference begins at once.
+        box: x, y, width, height in small pixels.
+        area: share of the region, 0..1.
+        is_sharp: it has an outline, so it is not only light or shadow.
+        reaches_in: it comes over the edge of the region.
+    """
+
+    mask: Mask
+    edges: Mask
+    box: tuple[int, int, int, int]
+    area: float
+    is_sharp: bool
+    reaches_in: bool
+
+
+def find_things(background: Background, change: Change) -> list[Thing]:
+    """The connected differences that are more than noise."""
+    differs = (change.deviations > DIFFERS).astype(np.uint8)
+    least = TRACE * differs.size
+    if np.count_nonzero(differs) < least:
+        return []
+    joined = cv2.dilate(differs, np.ones((JOIN_PX, JOIN_PX), np.uint8))
+    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    areas = np.bincount(labels[differs > 0], minlength=count)
+    relief = background.relief(change)
+    steepness = edge_strength(relief)
+    height = cv2.dilate(relief, np.ones((13, 13), np.uint8))
+    sharp: Mask = (steepness > np.maximum(SHARP * height, SHARP_LEVELS)).astype(np.uint8)
+    things = []
+    for label in np.flatnonzero(areas >= least):
+        seen: Mask = ((labels == label) & (differs > 0)).astype(np.uint8)
+        mask = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, np.ones((JOIN_PX, JOIN_PX), np.uint8)).astype(np.uint8)
+        outline = mask > cv2.erode(mask, np.ones((3, 3), np.uint8))
+        edges: Mask = mask & sharp
+        x, y, w, h = cv2.boundingRect(seen)
+        things.append(
+            Thing(
+                mask=mask,
+                edges=edges,
+                box=(x, y, w, h),
+                area=float(np.count_nonzero(mask)) / mask.size,
+                is_sharp=bool(np.count_nonzero(edges) >= SHARP_SHARE * np.count_nonzero(outline)),
+                reaches_in=_reaches_in(mask, edges),
+            )
+        )
+    return things
+
+
+def _reaches_in(mask: Mask, edges: Mask) -> bool:
+    """True where a thing with an outline there crosses the edge of the region; a soft shadow may."""
+    rim = np.zeros_like(mask)
+    cv2.rectangle(rim, (0, 0), (mask.shape[1] - 1, mask.shape[0] - 1), 1, thickness=1)
+    if np.count_nonzero(mask & rim) <= REACH_PX:
+        return False
+    near = cv2.dilate(rim, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    return bool(np.count_nonzero(near & edges) >= 3)
+
+
+def is_ghost(background: Background, change: Change, thing: Thing) -> bool:
+    """True where the thing's outline is in the background only: it lay there while that was learnt."""
+    inside = thing.edges > 0
+    if not inside.any():
+        return False
+    grown = cv2.dilate(thing.mask, np.ones((5, 5), np.uint8))
+    around = cv2.dilate(grown, np.ones((7, 7), np.uint8)) > grown
+    before = edge_strength(background.mean.mean(axis=2))
+    now = edge_strength(change.levelled.mean(axis=2))
+    stands_out = [
+        float(np.mean(edges[inside])) - (float(np.mean(edges[around])) if around.any() else 0.0)
+        for edges in (before, now)
+    ]
+    return stands_out[0] > GHOST_LEVELS + GHOST_FACTOR * max(stands_out[1], 0.0)
