@@ -2,7 +2,7 @@
 
 wastebin bench --json, RUNS times, each a process of its own -> benchmarks/device.json and a table
 
-One run's figures move with whatever else the machine does; ratios within a run move less, so those are what is compared.
+One run's figures move with whatever else the machine does; ratios within a run move less, so compare those.
 """
 
 import json
@@ -18,6 +18,7 @@ OUT = Path(__file__).parent / "device.json"
 
 
 def main() -> None:
+    """Measure, write, print."""
     runs: list[dict[str, Any]] = []
     for number in range(RUNS):
         print(f"run {number + 1} of {RUNS}", file=sys.stderr)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LIT_SHARE", "Background", "Change", "Floats", "Mask", "edge_strength"]
+__all__ = ["LIT_SHARE", "Background", "Change", "Floats", "Mask", "edge_strength", "grey"]
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -36,11 +36,14 @@ NOISE_LEVELS = 0.35
 NOISE_SHARE = 0.004
 """Deviation that grows with brightness: flicker and gain that the median does not catch."""
 
-SHAKE_PX = 0.12
+SHAKE_PX = 0.2
 """A camera or a bin that trembles by this much of a small pixel changes nothing."""
 
 DARK_LEVELS = 8.0
 """Added to both sides of a ratio of brightness, so that noise in the dark is no contrast."""
+
+CURVE_SHARE = 0.05
+"""A camera's curve is no straight line, least of all in highlights: of a gain that is off, this share is uncertain."""
 
 LIT_SHARE = 0.6
 """The light changed where so much of the rim differs: no hand covers that."""
@@ -90,12 +93,19 @@ class Background:
 
     def learn(self, small: Floats) -> None:
         """Take one more picture of the empty tray into mean and deviation; exposure may drift meanwhile."""
-        levelled = small / self._gain(small)
+        levelled = small / self.gain(small)
         self.frames += 1
         step = levelled - self.mean
         self.mean += step / self.frames
         self._squares += step * (levelled - self.mean)
         self._deviation = self._measure_deviation()
+
+    def gain(self, small: Floats) -> Floats:
+        """Brightness of a picture's rim over the background's, float32 [3], per colour."""
+        seen = small[self._rim_rows, self._rim_columns]
+        known = self.mean[self._rim_rows, self._rim_columns]
+        gain = np.median((seen + 1.0) / (known + 1.0), axis=0)
+        return np.asarray(np.clip(gain, 0.05, 20.0), dtype=np.float32)
 
     def compare(self, small: Floats) -> Change:
         """How far a picture differs from the empty tray, place by place.
@@ -103,9 +113,13 @@ class Background:
         Args:
             small: float32 [h, w, 3], 0-255, of the size that was learnt.
         """
-        gain = self._gain(small)
+        gain = self.gain(small)
         levelled = np.multiply(small, 1.0 / gain, dtype=np.float32)
-        deviations = _largest_difference(levelled, self.mean) / self._deviation
+        deviation = self._deviation
+        off = float(np.abs(gain - 1.0).max())
+        if off > 0.01:
+            deviation = deviation + np.float32(CURVE_SHARE * off) * grey(self.mean)
+        deviations = _largest_difference(levelled, self.mean) / deviation
         rim = deviations[self._rim_rows, self._rim_columns]
         return Change(levelled, deviations, gain, float(np.mean(rim > 4.0)))
 
@@ -120,7 +134,7 @@ class Background:
         """
         ratio = (change.levelled + DARK_LEVELS) / (self.mean + DARK_LEVELS)
         share = _largest_difference(ratio, np.ones_like(ratio))
-        return np.asarray(share * cv2.blur(self.mean.mean(axis=2) + DARK_LEVELS, (15, 15)), dtype=np.float32)
+        return np.asarray(share * cv2.blur(grey(self.mean) + DARK_LEVELS, (15, 15)), dtype=np.float32)
 
     def absorb(self, small: Floats, share: float, where: Mask | None = None) -> None:
         """Move the mean towards a picture.
@@ -165,25 +179,23 @@ class Background:
         self._deviation = self._measure_deviation()
         return True
 
-    def _gain(self, small: Floats) -> Floats:
-        seen = small[self._rim_rows, self._rim_columns]
-        known = self.mean[self._rim_rows, self._rim_columns]
-        gain = np.median((seen + 1.0) / (known + 1.0), axis=0)
-        return np.asarray(np.clip(gain, 0.05, 20.0), dtype=np.float32)
-
     def _light_basis(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         height, width = self.mean.shape[:2]
         y, x = 2.0 * rows / height - 1.0, 2.0 * columns / width - 1.0
         return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
     def _measure_deviation(self) -> Floats:
-        grey = self.mean.mean(axis=2)
-        temporal = self._squares.mean(axis=2) / max(self.frames - 1, 1)
+        level = grey(self.mean)
         # A dozen frames tell one place's noise badly, its neighbourhood's well.
-        temporal = cv2.blur(temporal, (7, 7))
-        shake = SHAKE_PX * edge_strength(grey)
-        floor = NOISE_LEVELS + NOISE_SHARE * grey
+        temporal = cv2.blur(grey(self._squares), (7, 7)) / max(self.frames - 1, 1)
+        shake = SHAKE_PX * edge_strength(level)
+        floor = NOISE_LEVELS + NOISE_SHARE * level
         return np.asarray(np.sqrt(temporal + floor * floor + shake * shake), dtype=np.float32)
+
+
+def grey(rgb: Floats) -> Floats:
+    """Brightness, float32 [h, w], of float32 [h, w, 3]."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
 def _largest_difference(a: Floats, b: Floats) -> Floats:
@@ -192,8 +204,8 @@ def _largest_difference(a: Floats, b: Floats) -> Floats:
     return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.float32)
 
 
-def edge_strength(grey: Floats) -> Floats:
+def edge_strength(levels: Floats) -> Floats:
     """Change of brightness per pixel, float32 [h, w]; the largest within one pixel, so that edges have a width."""
-    dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-    dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    dx = cv2.Sobel(levels, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+    dy = cv2.Sobel(levels, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
     return np.asarray(cv2.dilate(cv2.magnitude(dx, dy), np.ones((3, 3), np.uint8)), dtype=np.float32)

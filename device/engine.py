@@ -40,11 +40,19 @@ FAILED_FRAMES = 5
 """So many frames in a row that cannot be classified are no longer bad luck."""
 
 
+ATTENDED_S = 10.0
+"""What lies still for so long after somebody reached into a jammed tray is left there on purpose, or is only light."""
+
+
 class Sees(Protocol):
     """What the engine needs of `gate.Gate`."""
 
     def update(self, frame: Frame) -> View:
         """Judge one frame."""
+        ...
+
+    def relearn(self) -> None:
+        """Forget the empty tray; the next frames teach it anew."""
         ...
 
 
@@ -78,6 +86,8 @@ class _Job:
     box: tuple[int, int, int, int]
     tries: int = 0
     tray_was_empty: bool = False
+    attended: bool = False
+    still_since_s: float = 0.0
 
 
 class Engine:
@@ -141,7 +151,7 @@ class Engine:
             case State.CHECKING:
                 self._check(view, now_s)
             case State.ALARM:
-                self._wait_emptied(view)
+                self._wait_emptied(view, now_s)
             case State.MOVING:
                 pass  # the drive acts, below
         self._advance_drive(view, now_s)
@@ -305,9 +315,20 @@ class Engine:
             self.drive.alarm(True)
             self._state = State.ALARM
 
-    def _wait_emptied(self, view: View) -> None:
-        if view.state is TrayState.EMPTY:
+    def _wait_emptied(self, view: View, now_s: float) -> None:
+        job = self._job
+        if job is None or view.state is TrayState.EMPTY:
             self.drive.alarm(False)
+            self._finish()
+        elif view.item is None:
+            # A light that is switched is nobody's hand.
+            job.attended = job.attended or view.state is not TrayState.LEARNING
+            job.still_since_s = now_s
+        elif job.attended and now_s - job.still_since_s >= ATTENDED_S:
+            detail = f"somebody was at the tray and left it so for {ATTENDED_S:g} s; learnt anew as the empty one"
+            self._log.add(Event("alarm", detail, mono_s=now_s))
+            self.drive.alarm(False)
+            self._gate.relearn()
             self._finish()
 
     def _finish(self) -> None:

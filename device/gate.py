@@ -60,6 +60,9 @@ LIGHT_JUMP = 0.1
 ABSORB_S = 10.0
 """In an empty tray, the background follows what it sees with this time constant."""
 
+CATCH_UP = 3.0
+"""How much faster it follows for each part that the exposure is off."""
+
 ABSORB_EVERY_S = 0.5
 """How often it does."""
 
@@ -91,7 +94,7 @@ class GateRule:
     settle_s: float = 0.3
     warm_s: float = 1.0
     min_area: float = 0.01
-    margin: float = 0.15
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         problems = [
@@ -261,10 +264,10 @@ class Gate:
     def _follow_light(self, tray: _Tray, change: Change, motion: float, jump: float, now_s: float) -> bool:
         """Take over what a new light left; False once it is steady, or something arrives."""
         if motion >= TRACE:
-            # While the lamp is being switched everything moves; afterwards only what arrives does.
-            if tray.light_phase is _LightPhase.FOLLOWED:
+            # While the lamp is switched, or the exposure follows it, everything moves; then only what arrives does.
+            if tray.light_phase is _LightPhase.FOLLOWED and jump <= LIGHT_TAIL:
                 tray.light_phase = _LightPhase.STEADY
-            return tray.light_phase is _LightPhase.SWITCHING
+            return tray.light_phase is not _LightPhase.STEADY
         tray.light_phase = _LightPhase.FOLLOWED
         _take_over_light(tray, change)
         if jump > LIGHT_TAIL:
@@ -281,7 +284,7 @@ class Gate:
         tray.held = np.zeros(change.deviations.shape, np.uint8)
         if not things:
             tray.steady_frames = 0
-            self._absorb(tray, small, now_s)
+            self._absorb(tray, small, change, now_s)
             return View(TrayState.EMPTY, None, motion, foreground)
         items = [thing for thing in things if thing.is_sharp and thing.area >= self._rule.min_area]
         is_reached = any(thing.reaches_in for thing in things)
@@ -298,7 +301,7 @@ class Gate:
         if is_reached:
             return View(TrayState.BLOCKED, None, motion, foreground)
         if not items:
-            self._absorb(tray, small, now_s)
+            self._absorb(tray, small, change, now_s)
             return View(TrayState.EMPTY, None, motion, foreground)
         if tray.steady_frames < STEADY_FRAMES:
             return View(TrayState.MOVING, None, motion, foreground)
@@ -306,14 +309,20 @@ class Gate:
         item = Item(_cut(frame.rgb, box, self._rule.margin), box, now_s, frame.number)
         return View(TrayState.ITEM, item, motion, foreground)
 
-    def _absorb(self, tray: _Tray, small: Floats, now_s: float) -> None:
+    def _absorb(self, tray: _Tray, small: Floats, change: Change, now_s: float) -> None:
+        """Let the background of an empty tray follow what is seen, twice a second."""
         elapsed_s = now_s - tray.absorbed_s
-        if elapsed_s >= ABSORB_EVERY_S:
-            # Far from the exposure it was learnt at, the background is compared badly: catch up.
-            off = abs(math.log(tray.light))
-            tray.background.absorb(small, max(1.0 - math.exp(-elapsed_s / ABSORB_S), min(off, 1.0)))
-        if not 0.0 <= elapsed_s < ABSORB_EVERY_S:
-            tray.absorbed_s = now_s
+        if 0.0 <= elapsed_s < ABSORB_EVERY_S:
+            return
+        tray.absorbed_s = now_s
+        if elapsed_s < 0.0:
+            return
+        # Far from the exposure it was learnt at, the background is compared badly: catch up.
+        off = CATCH_UP * abs(math.log(tray.light))
+        tray.background.absorb(small, min(max(1.0 - math.exp(-elapsed_s / ABSORB_S), off), 1.0))
+        gain = tray.background.gain(small)
+        tray.light = float(gain.mean())
+        tray.anchor *= change.gain / gain
 
     def _shrink(self, rgb: Rgb) -> Floats:
         """The region at `GRID_PX` length, slightly smoothed; float32 [h, w, 3], 0-255."""
@@ -367,7 +376,7 @@ def _measure_motion(tray: _Tray, change: Change, now_s: float) -> float:
     """Share of the region that moved since the anchor, 0..1; a movement sets the anchor anew."""
     moved = tray.background.moved(tray.anchor, change.levelled) > MOVES
     motion = float(np.mean(moved))
-    if motion >= TRACE:
+    if motion >= TRACE or now_s < tray.still_since_s:  # a camera that was opened again may count from 0
         tray.set_anchor(change.levelled, now_s)
     else:
         # Drifting light must not look like movement, however long an item lies there.
@@ -381,6 +390,7 @@ def _cut(rgb: Rgb, box: tuple[int, int, int, int], margin: float) -> Rgb:
     side = max(1, round(max(w, h) * (1.0 + 2.0 * margin)))
     left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
     height, width = rgb.shape[:2]
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
-    return np.asarray(rgb[rows[:, None], columns[None, :]], dtype=np.uint8)
+    right, bottom = left + side, top + side
+    inside = rgb[max(top, 0) : bottom, max(left, 0) : right]
+    over = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    return np.asarray(cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE), dtype=np.uint8)

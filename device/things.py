@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from device.background import Background, Change, Mask, edge_strength
+from device.background import Background, Change, Mask, edge_strength, grey
 
 __all__ = ["TRACE", "Thing", "find_things", "is_ghost"]
 
@@ -37,8 +37,10 @@ SHARP_LEVELS = 0.8
 """Least change per pixel of a sharp outline, 0-255: noise has outlines too."""
 
 GHOST_LEVELS = 1.0
+GHOST_TEXTURE = 0.5
 GHOST_FACTOR = 2.0
-"""An outline stands out in the background by this many levels per pixel more than this many times in the picture."""
+"""A ghost's outline stands out from the background by more than these levels per pixel, plus this share of the texture
+beside it, plus so many times what it stands out from the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,15 +109,20 @@ def _reaches_in(mask: Mask, edges: Mask) -> bool:
 
 def is_ghost(background: Background, change: Change, thing: Thing) -> bool:
     """True where the thing's outline is in the background only: it lay there while that was learnt."""
-    inside = thing.edges > 0
-    if not inside.any():
+    # A thing that covers a pattern takes the pattern's edges away inside; only what runs around it tells.
+    around_edges, _ = cv2.findContours(
+        cv2.dilate(thing.edges, np.ones((3, 3), np.uint8)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    drawn = cv2.drawContours(np.zeros_like(thing.mask), around_edges, -1, 1, thickness=3)
+    outline = (drawn > 0) & (thing.edges > 0)
+    if not outline.any():
         return False
     grown = cv2.dilate(thing.mask, np.ones((5, 5), np.uint8))
-    around = cv2.dilate(grown, np.ones((7, 7), np.uint8)) > grown
-    before = edge_strength(background.mean.mean(axis=2))
-    now = edge_strength(change.levelled.mean(axis=2))
-    stands_out = [
-        float(np.mean(edges[inside])) - (float(np.mean(edges[around])) if around.any() else 0.0)
-        for edges in (before, now)
-    ]
-    return stands_out[0] > GHOST_LEVELS + GHOST_FACTOR * max(stands_out[1], 0.0)
+    beside = cv2.dilate(grown, np.ones((7, 7), np.uint8)) > grown
+    before = edge_strength(grey(background.mean))
+    now = edge_strength(grey(change.levelled))
+    (before_there, before_beside), (now_there, now_beside) = (
+        (float(edges[outline].mean()), float(edges[beside].mean()) if beside.any() else 0.0) for edges in (before, now)
+    )
+    least = GHOST_LEVELS + GHOST_TEXTURE * before_beside + GHOST_FACTOR * max(now_there - now_beside, 0.0)
+    return before_there - before_beside > least

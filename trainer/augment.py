@@ -71,7 +71,7 @@ class Augmenter:
         angle = rng.uniform(-180, 180)
         scene = paste(canvas, rgba, centre, size, angle, rng=rng)
         covered = self._box(rgba, size, angle, centre)
-        side = max(covered[2:]) * rng.uniform(0.95, 1.55)
+        side = max(covered[2:]) * rng.uniform(0.95, 1.35)
         middle = np.array([covered[0] + covered[2] / 2, covered[1] + covered[3] / 2])
         middle = middle + rng.uniform(-0.14, 0.14, 2) * side
         scale = self.size_px / side

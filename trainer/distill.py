@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,7 @@ class TrainingPictures:
         self._dataset = dataset
         self._labels = recipe.data.labels
         self._augmenter = Augmenter(recipe.augment, recipe.size_px, recipe.train.seed)
-        self._drawings = [
-            (draw_item(label, number, TRAINING_SHAPES[label][number % len(TRAINING_SHAPES[label])], 224), label)
-            for label in self._labels
-            if recipe.drawings.per_epoch
-            for number in range(recipe.drawings.per_label)
-        ]
+        self._drawings = _draw(self._labels, recipe.drawings.per_label) if recipe.drawings.per_epoch else ()
         self.order: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -99,6 +95,15 @@ class TrainingPictures:
         record = self._dataset.records[index]
         picture = self._augmenter.photograph(self._dataset.pixels[index], self._dataset.alpha[index], rng)
         return picture, record.allowed(self._labels)
+
+
+@lru_cache(maxsize=1)  # a minute of drawing, the same for every step of a run
+def _draw(labels: tuple[str, ...], per_label: int) -> tuple[tuple[NDArray[np.uint8], str], ...]:
+    return tuple(
+        (draw_item(label, number, TRAINING_SHAPES[label][number % len(TRAINING_SHAPES[label])], 224), label)
+        for label in labels
+        for number in range(per_label)
+    )
 
 
 @dataclass(slots=True)
@@ -144,34 +149,38 @@ def distill(run: Path, recipe: Recipe, teacher: Path | None = None) -> None:
     opinion = _open_teacher(teacher, recipe) if teacher else None
     inputs = {
         "data": dataset.fingerprint, "net": recipe.net, "size_px": recipe.size_px, "train": recipe.train,
-        "augment": recipe.augment, "drawings": recipe.drawings,
+        "augment": recipe.augment, "finish": recipe.finish, "drawings": recipe.drawings,
         "teacher": (recipe.teacher, Stage.result_of(teacher, "distill")[0]) if teacher else None,
     }  # fmt: skip
     stage = Stage(run, "distill", inputs)
     if stage.is_done:
         console.print("distill: unchanged")
         return
-    state = _start(recipe)
     last = stage.path / "last.pt"
     if stage.is_begun and last.is_file():
-        state.load(last)
+        state = _go_on(recipe, last)
         console.print(f"distill: going on after epoch {len(state.history)}")
     else:
         last.unlink(missing_ok=True)  # first: cut off in between, it would pass for this stage's own
         stage.begin()
-    pictures = TrainingPictures(dataset, recipe)
+        state = _start(recipe)
+    pictures, calm_pictures = TrainingPictures(dataset, recipe), TrainingPictures(dataset, recipe.at_finish())
     tune = _square_pictures(dataset, recipe, "tune")
-    while len(state.history) < recipe.train.epochs:
+    epochs = recipe.train.epochs + recipe.finish.epochs
+    while len(state.history) < epochs:
         epoch = len(state.history)
+        if epoch == recipe.train.epochs:
+            state = _start_finish(recipe, state)
+        shown = pictures if epoch < recipe.train.epochs else calm_pictures
         start_s = time.monotonic()
-        pictures.order = draw_epoch(dataset, recipe, epoch)
-        loss = _train_epoch(state, pictures, recipe, opinion, f"epoch {epoch + 1} of {recipe.train.epochs}")
+        shown.order = draw_epoch(dataset, recipe, epoch)
+        loss = _train_epoch(state, shown, recipe, opinion, f"epoch {epoch + 1} of {epochs}")
         right = _right(state.average, tune)
         state.history.append({"loss": loss, "tune_right": right, "seconds": time.monotonic() - start_s})
         state.save(last)
-        left_min = state.history[-1]["seconds"] * (recipe.train.epochs - epoch - 1) / 60
+        left_min = state.history[-1]["seconds"] * (epochs - epoch - 1) / 60
         console.print(
-            f"epoch {epoch + 1}/{recipe.train.epochs}  loss {loss:.4f}  right on tune {right:.1%}  "
+            f"epoch {epoch + 1}/{epochs}  loss {loss:.4f}  right on tune {right:.1%}  "
             f"{state.history[-1]['seconds']:.0f} s  about {left_min:.0f} min left"
         )
     _save({"net": state.average.module.state_dict()}, stage.path / "student.pt")
@@ -206,8 +215,30 @@ def _check_labels(dataset: Dataset, run: Path, recipe: Recipe) -> None:
 
 
 def _start(recipe: Recipe) -> _Run:
+    """The first phase, from the ImageNet weights."""
     torch.manual_seed(recipe.train.seed)
     net = build_net(recipe.net, len(recipe.data.labels))
+    return _phase(net, recipe, recipe.train.epochs, recipe.train.peak_lr, [])
+
+
+def _start_finish(recipe: Recipe, first: _Run) -> _Run:
+    """The last phase, from the averaged weights of the first."""
+    net = build_net(recipe.net, len(recipe.data.labels))
+    net.load_state_dict(first.average.module.state_dict())
+    return _phase(net, recipe, recipe.finish.epochs, recipe.finish.peak_lr, first.history)
+
+
+def _go_on(recipe: Recipe, checkpoint: Path) -> _Run:
+    """The phase that the checkpoint was written in, as it was then."""
+    state = _start(recipe)
+    if len(torch.load(checkpoint, weights_only=True)["history"]) > recipe.train.epochs:
+        state = _start_finish(recipe, state)
+    state.load(checkpoint)
+    return state
+
+
+def _phase(net: Net, recipe: Recipe, epochs: int, peak_lr: float, history: list[dict[str, float]]) -> _Run:
+    """A network with an optimiser, a one-cycle schedule and a running average of its own."""
     freeze(net, recipe.train.frozen_stages)
     net.to(memory_format=torch.channels_last)
     decay = get_ema_multi_avg_fn(recipe.train.average)  # type: ignore[no-untyped-call]
@@ -219,10 +250,8 @@ def _start(recipe: Recipe) -> _Run:
         [{"params": decayed, "weight_decay": recipe.train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     )
     steps = -(-(recipe.train.pictures_per_epoch + recipe.drawings.per_epoch) // recipe.train.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.train.peak_lr, total_steps=recipe.train.epochs * steps, pct_start=0.15
-    )
-    return _Run(net, average, optimizer, schedule, [])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_lr, total_steps=epochs * steps, pct_start=0.15)
+    return _Run(net, average, optimizer, schedule, history)
 
 
 def _train_epoch(state: _Run, pictures: TrainingPictures, recipe: Recipe, teacher: Net | None, what: str) -> float:

@@ -92,6 +92,9 @@ class QuantizeReport:
         file_bytes, params: size of the file; number of weights and biases.
         percentile: the ranges that were taken.
         tried: percentile -> mean squared logit error before bias correction.
+        error: the same after bias correction.
+        tail_error: the same after the tail, None without one. A tail that comes no closer is dropped, since the float
+            file is the specification.
         fused: operator -> count, in the graph that onnxruntime runs.
         float_ops: operators that stay in float, apart from the conversion of the outputs.
         odd_widths: layers whose width is no multiple of 8: slow on Arm.
@@ -104,6 +107,8 @@ class QuantizeReport:
     params: int
     percentile: float
     tried: dict[float, float]
+    error: float
+    tail_error: float | None
     fused: dict[str, int]
     float_ops: tuple[str, ...]
     odd_widths: tuple[str, ...]
@@ -158,14 +163,23 @@ def quantize(
     say("bias correction")
     stride = max(1, len(calibration) // _CORRECTION_PICTURES)
     correct_biases(teacher, student, acts, normalise(calibration[::stride][:_CORRECTION_PICTURES], pixels))
+    simulation = Simulation(student, acts)
+    error, tail_error = _logit_error(_logits(simulation, batches), wanted), None
     if tail is not None:
         say(f"quantisation-aware training, {tail.epochs} epochs")
+        calibrated = {name: value.clone() for name, value in student.state_dict().items()}
         fine_tune(teacher, student, acts, pixels, tail)
+        tail_error = _logit_error(_logits(simulation, batches), wanted)
+        if tail_error >= error:
+            say(
+                f"the training is dropped: logits came no closer (squared error {error:.5f}, after it {tail_error:.5f})"
+            )
+            student.load_state_dict(calibrated)
     say("writing and checking")
     write_int8(student.to_graph(), out, acts, int8_weights(student.to_graph(), acts))
     fused = fused_ops(out)
     _check_fused(graph, fused, out)
-    simulated = _logits(Simulation(student, acts), batches)
+    simulated = _logits(simulation, batches)
     measured = _run(out, calibration)
     parity = _compare(simulated, measured)
     _check_parity(parity, _compare(wanted, simulated), float(wanted.std()), out)
@@ -175,6 +189,8 @@ def quantize(
         params=sum(value.size for value in graph.params.values()),
         percentile=percentile,
         tried=tried,
+        error=error,
+        tail_error=tail_error,
         fused=dict(fused),
         float_ops=tuple(sorted(set(fused) - _INT8_OPS)),
         odd_widths=tuple(_odd_widths(graph)),

@@ -36,7 +36,7 @@ def quantize_student(run: Path, recipe: Recipe) -> None:
     """
     dataset = open_dataset(run)
     student, _ = Stage.result_of(run, "distill")
-    inputs = {"distill": student, "quantize": recipe.quantize, "augment": recipe.augment}
+    inputs = {"distill": student, "quantize": recipe.quantize, "augment": recipe.augment, "finish": recipe.finish}
     stage = Stage(run, "quantize", inputs)
     if stage.is_done:
         console.print("quantize: unchanged")
@@ -80,7 +80,7 @@ def calibration_pictures(dataset: Dataset, recipe: Recipe) -> NDArray[np.uint8]:
 
 def _tail(dataset: Dataset, recipe: Recipe, checkpoint: Path) -> QatTail:
     rule = recipe.quantize
-    pictures = TrainingPictures(dataset, recipe)
+    pictures = TrainingPictures(dataset, recipe.at_finish())
     return QatTail(
         batches=_epochs(pictures, dataset, recipe),
         steps=-(-rule.tail_pictures // _TAIL_BATCH),
@@ -96,7 +96,7 @@ def _epochs(
     pictures: TrainingPictures, dataset: Dataset, recipe: Recipe
 ) -> Callable[[], Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]]:
     """Fresh draws at each call, after those that training has used."""
-    epoch = recipe.train.epochs
+    epoch = recipe.train.epochs + recipe.finish.epochs
 
     def draw() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
         nonlocal epoch

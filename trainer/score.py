@@ -86,4 +86,4 @@ def expected_calibration_error(probs: F32, truth: Sequence[int], bins: int = 15)
         inside = place == number
         if inside.any():
             gap += inside.mean() * abs(float(confidence[inside].mean()) - float(right[inside].mean()))
-    return gap
+    return float(gap)

@@ -45,6 +45,10 @@ class ScriptedGate:
 
     def __init__(self, *views: str | View) -> None:
         self.views = [view(each) if isinstance(each, str) else each for each in views]
+        self.relearnt = 0
+
+    def relearn(self) -> None:
+        self.relearnt += 1
 
     def update(self, frame: Frame) -> View:
         return self.views.pop(0) if len(self.views) > 1 else self.views[0]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from tiny_bundle import make_bundle
+from bundles import make_bundle
 
 from device.bench import bench, draw_frame, table
 from device.config import load_config

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_bundle import LABELS, make_bundle
+from bundles import LABELS, make_bundle
 
 from device.cli import run_app
 from device.config import REFERENCE_BUILDS
@@ -117,11 +117,11 @@ def test_a_wrong_configuration_is_78_in_run_alone(
 
 
 def test_a_material_without_a_bin_is_refused(tmp_path: Path, bundle: str, capsys: pytest.CaptureFixture[str]):
-    text = REFERENCE_BUILDS[1].read_text(encoding="utf-8").replace('takes = ["organic"]', 'takes = ["orgnaic"]')
+    text = REFERENCE_BUILDS[1].read_text(encoding="utf-8").replace('takes = ["glass"]', 'takes = ["galss"]')
     file = tmp_path / "bin.toml"
     file.write_text(text, encoding="utf-8")
     assert run_app(["run", "--config", str(file), "--model", bundle, "--camera", "sim", "--pins", "mock"]) == 78
-    assert "'organic' of the model has no bin; is 'orgnaic' a typing error?" in capsys.readouterr().err
+    assert "'glass' of the model has no bin; is 'galss' a typing error?" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------- classify
@@ -163,7 +163,7 @@ def test_classify_goes_on_after_a_bad_file(tmp_path: Path, bundle: str, capsys: 
     assert run_app(arguments) == 1
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
-    assert out.startswith("plastic")
+    assert out.startswith("paper")
     assert [line.partition(": ")[2].partition(":")[0] for line in err.splitlines()] == [
         *map(str, (empty, nothing, gone))
     ]
@@ -238,11 +238,11 @@ def test_events_without_a_database_is_an_error(capsys: pytest.CaptureFixture[str
 
 
 def test_correct_records_what_an_item_was(recorded: Path, bundle: str, capsys: pytest.CaptureFixture[str]):
-    assert run_app(["correct", "2", "plastic", "--model", bundle]) == 0
-    assert capsys.readouterr().out == "event 2 was plastic\n"
-    assert run_app(["correct", "2", "plastik", "--model", bundle]) == 2
-    assert "did you mean plastic?" in capsys.readouterr().err
-    assert run_app(["correct", "1", "plastic", "--model", bundle]) == 2
+    assert run_app(["correct", "2", "metal", "--model", bundle]) == 0
+    assert capsys.readouterr().out == "event 2 was metal\n"
+    assert run_app(["correct", "2", "metall", "--model", bundle]) == 2
+    assert "did you mean metal?" in capsys.readouterr().err
+    assert run_app(["correct", "1", "metal", "--model", bundle]) == 2
     assert "only a decision can be corrected" in capsys.readouterr().err
 
 

@@ -106,6 +106,29 @@ def test_alarms_after_the_retry_and_waits_until_the_tray_is_empty():
     assert bench.log.counts == {"retry": 1, "jam": 1}
 
 
+def jam() -> Bench:
+    bench = Bench(still(1), GLASS)
+    assert bench.steps(20)[-1] == "alarm"
+    return bench
+
+
+def test_learns_the_tray_anew_when_somebody_was_there_and_left_it_as_it_is():
+    bench = jam()
+    bench.gate.views = [view("blocked"), *[view("item")] * 80, view("learning"), view("empty")]
+    assert bench.steps(80) == ["alarm"] * 80
+    assert bench.gate.relearnt == 0
+    assert bench.steps(3) == ["watching", "learning", "watching"]
+    assert bench.gate.relearnt == 1
+    assert bench.log.kinds() == ["decision", "alarm", "alarm"]
+
+
+def test_waits_for_ever_with_an_alarm_that_nobody_attends():
+    bench = jam()
+    bench.gate.views = [view("learning"), view("item")]
+    assert bench.steps(200) == ["alarm"] * 200
+    assert bench.gate.relearnt == 0
+
+
 def test_an_item_that_comes_after_the_tray_was_seen_empty_gets_a_vote_of_its_own():
     bench = Bench([*still(3), "empty", "moving", "item"], GLASS, GLASS, prediction("paper"))
     bench.steps(8)

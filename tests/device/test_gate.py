@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from tray import Tray, arm, box, glass, overlap, shadow, states
@@ -5,6 +6,14 @@ from tray import Tray, arm, box, glass, overlap, shadow, states
 from device.camera.frame import Frame
 from device.errors import ConfigError
 from device.gate import Gate, GateRule, TrayState, View
+from device.simulator.acting import Act
+from device.simulator.camera import SimulatedCamera
+from device.simulator.drawings import LABELS
+from device.simulator.items import Items, load_items
+from device.simulator.scene import Scene
+from device.simulator.visits import Visit, VisitKind, script
+
+SIM_PX = (320, 240)
 
 
 def learnt(tray: Tray, region: tuple[int, int, int, int] | None = None) -> Gate:
@@ -90,7 +99,7 @@ def test_an_arm_is_no_item_while_it_reaches_in_lies_still_or_leaves() -> None:
     tray = Tray()
     gate = learnt(tray)
     views = [view for reach in range(40, 280, 30) for view in tray.watch(gate, 1 / 15, arm(250, reach))]
-    still = tray.watch(gate, 20.0, arm(250, 280))
+    still = tray.watch(gate, 6.0, arm(250, 280))
     gone = tray.watch(gate, 0.5)
     assert states(views) == ["moving"]
     assert states(still) == ["moving", "blocked"]
@@ -116,8 +125,8 @@ def test_of_two_things_the_larger_is_the_item() -> None:
 def test_a_crumb_is_no_item_and_does_not_hide_one() -> None:
     tray = Tray()
     gate = learnt(tray)
-    assert states(tray.watch(gate, 2.0, box(300, 200, 40, 40))) == ["moving", "empty"]
-    views = tray.watch(gate, 1.0, box(300, 200, 40, 40), box(120, 250, 120, 120))
+    assert states(tray.watch(gate, 2.0, box(300, 200, 24, 24))) == ["moving", "empty"]
+    views = tray.watch(gate, 1.0, box(300, 200, 24, 24), box(120, 250, 120, 120))
     assert states(views) == ["moving", "item"]
     assert overlap(boxes(views)[-1], (120, 250, 120, 120)) > 0.6
 
@@ -133,7 +142,7 @@ def test_an_item_left_for_minutes_is_not_absorbed() -> None:
         tray.frames += 59
         views += tray.watch(gate, 1 / 15, box(200, 150, 150, 120), light=float(1.0 - 0.1 * share))
     assert {view.state for view in views} == {TrayState.ITEM}
-    assert states(tray.watch(gate, 0.5)) == ["empty"]
+    assert states(tray.watch(gate, 0.5, light=0.9)) == ["empty"]
 
 
 def test_slow_exposure_and_white_balance_drift_in_an_empty_tray_is_nothing() -> None:
@@ -226,6 +235,33 @@ def test_what_lay_there_while_the_tray_was_learnt_is_no_item_when_it_is_taken_ou
     assert states(tray.watch(gate, 1.0, box(200, 150, 150, 120))) == ["moving", "item"]
 
 
+def test_an_arm_that_was_there_while_the_tray_was_learnt_blocks_nothing_afterwards() -> None:
+    tray = Tray()
+    gate = Gate(GateRule())
+    tray.watch(gate, 2.0, arm(250, 250))
+    assert states(tray.watch(gate, 2.0)) == ["moving", "empty"]
+
+
+def test_a_camera_that_shakes_sees_nothing_in_the_texture_of_the_tray() -> None:
+    tray = Tray()
+    gate = learnt(tray)
+    floor = tray.floor
+    views = []
+    for x, y in tray.rng.integers(-1, 2, (45, 2)):
+        shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        tray.floor = cv2.warpAffine(floor, shift, tray.size_px, borderMode=cv2.BORDER_REPLICATE)
+        views += tray.watch(gate, 1 / 15)
+    assert states(views) == ["empty"]
+
+
+def test_a_camera_whose_clock_starts_again_goes_on() -> None:
+    tray = Tray()
+    gate = learnt(tray)
+    tray.watch(gate, 5.0, box(200, 150, 150, 120))
+    tray.frames = 0
+    assert states(tray.watch(gate, 1.0, box(200, 150, 150, 120))) == ["moving", "item"]
+
+
 def test_relearn_takes_what_lies_there_for_the_empty_tray() -> None:
     tray = Tray()
     gate = learnt(tray)
@@ -261,8 +297,8 @@ def test_the_crop_is_the_box_with_its_margin_made_square_in_memory_of_its_own() 
 def test_the_crop_repeats_the_edge_where_it_reaches_beyond_the_picture() -> None:
     tray = Tray(noise=0.0)
     gate = learnt(tray)
-    tray.watch(gate, 1.0, box(200, 90, 240, 340))
-    frame = tray.shoot(box(200, 90, 240, 340))
+    tray.watch(gate, 1.0, box(200, 40, 240, 340))
+    frame = tray.shoot(box(200, 40, 240, 340))
     item = gate.update(frame).item
     assert item is not None
     _, y, w, h = item.box
@@ -312,3 +348,47 @@ def test_a_rule_names_all_its_problems_at_once() -> None:
         "gate: min_area is 2.0, expected a number above 0 and at most 1.0; correct it",
         "gate: margin is -0.1, expected a number from 0 to 1; correct it",
     ]
+
+
+def truth_px(visit: Visit, items: Items, tray_px: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    """Where the things of a visit come to rest: boxes x, y, w, h."""
+    act = Act(visit, [items.picture(item) for item in visit.items], SIM_PX, tray_px, 1 / 15)
+    settled_s = visit.wait_s + visit.enter_s + visit.hold_s + visit.leave_s + 0.01
+    found = []
+    for layer in act.layers(settled_s)[: len(visit.items)]:
+        rows, columns = layer.rgba.shape[:2]
+        turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), layer.angle_deg, layer.size_px / max(rows, columns))
+        turn[:, 2] += (layer.centre_px[0] - columns / 2, layer.centre_px[1] - rows / 2)
+        seen = cv2.warpAffine(layer.rgba[..., 3], turn, SIM_PX) > 100
+        x, y, w, h = cv2.boundingRect(seen.astype(np.uint8))
+        found.append((x, y, w, h))
+    return found
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_sees_every_item_of_a_simulated_day_and_nothing_else(seed: int) -> None:
+    items = load_items(None, LABELS, seed)
+    gate = Gate(GateRule())
+    tray_px = Scene(seed, SIM_PX).tray_px
+    found: dict[int, tuple[int, int, int, int]] = {}
+    false: list[str] = []
+    lain = 0
+    with SimulatedCamera(items, script(items, 20, seed), seed=seed, size_px=SIM_PX) as camera:
+        while (frame := camera.read()) is not None:
+            visit = camera.visit
+            assert visit is not None
+            item = gate.update(frame).item
+            if item is not None and camera.lies:
+                found[visit.number] = item.box
+            elif item is not None and visit.number not in found:
+                false.append(f"{visit.number} {visit.kind}")
+            lain = lain + 1 if camera.lies else 0
+            if lain == 10:
+                camera.flap_moved("any")
+    visits = script(items, 20, seed)
+    assert false == []
+    assert sorted(found) == [visit.number for visit in visits if visit.items]
+    for visit in visits:
+        if visit.kind is VisitKind.ITEM:
+            (truth,) = truth_px(visit, items, tray_px)
+            assert overlap(found[visit.number], truth) > 0.5, visit

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_bundle import LABELS, make_bundle
+from bundles import LABELS, make_bundle
 
 from device.decide import Rule
 from device.errors import BundleNotFound, ConfigError
@@ -14,7 +14,7 @@ def test_opens_a_bundle_with_the_rule_that_it_proposes(tmp_path: Path):
     bundle = make_bundle(tmp_path / "b")
     model = open_model(tmp_path / "b", bundle_rule)
     assert (model.name, model.version, model.labels) == ("mean-colour", bundle.version, LABELS)
-    assert model.rule == Rule(accept_prob=0.5, frame_correlation=0.5, min_frames=2, max_frames=4, temperature=1.0)
+    assert model.rule == Rule(accept_prob=0.8, frame_correlation=0.8, min_frames=2, max_frames=8, temperature=1.5)
 
 
 def test_refuses_a_folder_without_a_bundle(tmp_path: Path):

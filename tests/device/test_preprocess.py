@@ -88,10 +88,9 @@ def test_the_whole_of_an_oblong_picture_is_kept() -> None:
 
 
 def test_a_picture_that_is_small_one_way_counts_as_small() -> None:
-    # Two rows, eight columns: linear picks between the two middle pixels of each half, area would take all four.
-    flat = grey([[0, 80, 0, 0, 0, 0, 0, 0]] * 2)
-    assert fit(flat, 4)[..., 0].tolist() == [[40, 0, 0, 0]] * 4
-    assert fit(np.repeat(flat, 4, axis=0), 2)[..., 0].tolist() == [[20, 0]] * 2
+    # Two rows, eight columns: OpenCV's area would repeat the rows, linear goes from one to the other.
+    low = grey([[0] * 8, [100] * 8])
+    assert fit(low, 4)[..., 0].tolist() == [[0] * 4, [25] * 4, [75] * 4, [100] * 4]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

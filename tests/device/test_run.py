@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_bundle import make_bundle
+from bundles import make_bundle
 
 from device.bench import draw_frame
 from device.camera.frame import Frame
@@ -173,7 +173,7 @@ def test_refuses_to_record_over_a_recording(config: Config, bundle: Path, record
 def test_the_bins_own_rule_goes_over_the_bundles(config: Config, bundle: Path):
     strict = replace(config, decide=replace(config.decide, accept_prob=0.99))
     model, _ = load_model(strict, bundle)
-    assert (model.rule.accept_prob, model.rule.max_frames) == (0.99, 4)
+    assert (model.rule.accept_prob, model.rule.max_frames) == (0.99, 8)
 
 
 # --------------------------------------------------------------------------------------------- real processes

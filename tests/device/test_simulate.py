@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bin_fakes import SITE, model, prediction
-from tiny_bundle import make_bundle
+from bundles import make_bundle
 
 from device.config import load_config
 from device.drive import Driven

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from device.camera.frame import Frame
 from device.gate import Gate, View
 
 RATE_HZ = 15.0
+EVEN = (1.0, 1.0, 1.0)
+SPARE_PX = 64  # the sensor's noise is cut at a new place of a larger tile for each frame
 
 Picture = NDArray[np.float32]
 Shape = Callable[[Picture], None]
@@ -28,6 +31,7 @@ class Tray:
     frames: int = 0
     rng: np.random.Generator = field(init=False)
     floor: Picture = field(init=False)
+    grain: Picture = field(init=False)
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -37,18 +41,22 @@ class Tray:
         grain = cv2.GaussianBlur(self.rng.normal(0, 6, (height, width)).astype(np.float32), (0, 0), 2.0)
         grey = self.tone * across * down + grain
         self.floor = np.repeat(grey[..., None], 3, axis=2) * np.array([1.0, 0.99, 0.95], np.float32)
+        tile = self.rng.standard_normal((height + SPARE_PX, width + SPARE_PX, 3), np.float32)
+        self.grain = tile * np.float32(self.noise)
         cv2.line(self.floor, (40, 60), (600, 60), (120.0, 118.0, 115.0), 3, cv2.LINE_AA)
 
-    def shoot(self, *shapes: Shape, light: float | Picture = 1.0, cast: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Frame:
+    def shoot(self, *shapes: Shape, light: float | Picture = 1.0, cast: tuple[float, ...] = EVEN) -> Frame:
         """One frame with these shapes, the first one lowest."""
         picture = self.floor.copy()
         for shape in shapes:
             shape(picture)
-        picture = picture * light * np.array(cast, np.float32)
-        picture += self.rng.normal(0, self.noise, picture.shape).astype(np.float32)
+        if cast != EVEN or not np.isscalar(light) or light != 1.0:
+            picture = picture * (light * np.array(cast, np.float32))
+        x, y = self.rng.integers(0, SPARE_PX, 2)
+        width, height = self.size_px
+        rgb = cv2.add(picture, self.grain[y : y + height, x : x + width], dtype=cv2.CV_8U)
         self.frames += 1
-        rgb = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-        return Frame(rgb=rgb, captured_s=self.frames / RATE_HZ, number=self.frames)
+        return Frame(rgb=np.asarray(rgb, np.uint8), captured_s=self.frames / RATE_HZ, number=self.frames)
 
     def watch(self, gate: Gate, seconds: float, *shapes: Shape, light: float | Picture = 1.0) -> list[View]:
         """What the gate says of each frame while these shapes lie there."""
@@ -58,10 +66,14 @@ class Tray:
 def box(x: int, y: int, w: int, h: int, rgb: tuple[float, float, float] = (90.0, 120.0, 60.0)) -> Shape:
     """A plain thing with its soft shadow."""
 
-    def draw(picture: Picture) -> None:
-        shade = np.zeros(picture.shape[:2], np.float32)
+    @cache
+    def left_over(size: tuple[int, int]) -> Picture:
+        shade = np.zeros(size, np.float32)
         cv2.rectangle(shade, (x + 6, y + 6), (x + w + 5, y + h + 5), 0.3, -1)
-        picture *= (1 - cv2.GaussianBlur(shade, (0, 0), 6.0))[..., None]
+        return (1 - cv2.GaussianBlur(shade, (0, 0), 6.0))[..., None]
+
+    def draw(picture: Picture) -> None:
+        picture *= left_over(picture.shape[:2])
         cv2.rectangle(picture, (x, y), (x + w - 1, y + h - 1), rgb, -1)
 
     return draw
@@ -97,10 +109,14 @@ def arm(x: int, reach: int, width: int = 90) -> Shape:
 def shadow(x: int, y: int, radius: int, depth: float = 0.3, softness: float = 45.0) -> Shape:
     """Something outside the picture takes light away here."""
 
-    def draw(picture: Picture) -> None:
-        shade = np.zeros(picture.shape[:2], np.float32)
+    @cache
+    def left_over(size: tuple[int, int]) -> Picture:
+        shade = np.zeros(size, np.float32)
         cv2.circle(shade, (x, y), radius, depth, -1)
-        picture *= (1 - cv2.GaussianBlur(shade, (0, 0), softness))[..., None]
+        return (1 - cv2.GaussianBlur(shade, (0, 0), softness))[..., None]
+
+    def draw(picture: Picture) -> None:
+        picture *= left_over(picture.shape[:2])
 
     return draw
 

@@ -29,11 +29,13 @@ labels = ["glass", "metal", "paper"]
 label_map = { hand = "!glass", notes = "-" }
 licence = { drawn = "MIT, drawn by a test" }
 [train]
-epochs = 3
+epochs = 2
 pictures_per_epoch = 12
 batch = 8
 frozen_stages = 4
 average = 0.5
+[finish]
+epochs = 2
 [drawings]
 per_epoch = 4
 per_label = 2

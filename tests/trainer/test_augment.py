@@ -179,13 +179,16 @@ def test_the_box_of_something_nearly_transparent_is_its_whole_square() -> None:
 
 def test_the_item_is_inside_the_crop_mirrored_or_not() -> None:
     shares, middles = [], []
-    for seed in range(60):
+    for seed in range(80):
         seen = magenta(augmenter().item(item(), rng(seed)))
         shares.append(float(seen.mean()))
-        middles.append(np.argwhere(seen).mean(axis=0) / SIDE_PX)
-    # The L covers about half of its box; the crop is 0.95 to 1.55 times the box, off by at most 0.14 of its side.
+        rows, columns = np.nonzero(seen)
+        box = np.array([rows.min(), rows.max(), columns.min(), columns.max()])
+        if box.min() > 0 and box.max() < SIDE_PX - 1:  # whole in the picture, so that its middle is known
+            middles.append([(box[0] + box[1]) / 2, (box[2] + box[3]) / 2])
+    # The L covers about half of its box, the crop is 0.95 to 1.55 times the box.
     assert min(shares) > 0.08
     assert max(shares) < 0.75
-    assert np.abs(np.array(middles) - 0.5).max() < 0.32
-    # No side is preferred: mirrored and unmirrored pictures are framed alike.
-    assert np.abs(np.mean(middles, axis=0) - 0.5).max() < 0.06
+    # It lies off the middle by at most 0.14 of the crop's side, and a pixel or two of the box's own error.
+    assert len(middles) > 20
+    assert np.abs(np.array(middles) - (SIDE_PX - 1) / 2).max() < 0.19 * SIDE_PX

@@ -1,8 +1,6 @@
 """Training resumes to the very same student, is skipped when nothing changed, and refuses what does not fit."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -23,7 +21,8 @@ from trainer.cli import run_app
 from trainer.data import open_dataset
 from trainer.distill import TrainingPictures, distill, draw_epoch, load_student, normalise
 from trainer.errors import StageMissing, TrainerError
-from trainer.recipe import Recipe
+from trainer.progress import console
+from trainer.recipe import Finish, Recipe
 from trainer.stage import Stage
 
 Weights = dict[str, torch.Tensor]
@@ -118,7 +117,7 @@ def test_training_sees_what_the_device_will_feed() -> None:
 def test_a_student_is_trained_and_can_be_loaded(finished: Path, drawn: Drawn) -> None:
     result = Stage.result_of(finished, "distill")[1]
     assert (result["net"], result["labels"], result["teacher"]) == ("nano", list(LABELS), "None")
-    assert len(history(finished)) == 3
+    assert len(history(finished)) == 4
     assert all(np.isfinite(loss) and 0 <= right <= 1 for loss, right in figures(finished))
     student = load_student(finished, drawn.recipe)
     assert student.training is False
@@ -146,7 +145,7 @@ def test_an_unchanged_step_is_skipped(finished: Path, drawn: Drawn, capsys: pyte
 
 
 def test_a_changed_recipe_trains_anew_from_the_start(run: Path, drawn: Drawn) -> None:
-    changed = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1, seed=2))
+    changed = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1, peak_lr=5e-3), finish=Finish())
     before = weights(run)
     distill(run, changed)
     assert len(history(run)) == 1
@@ -161,46 +160,73 @@ def test_without_data_there_is_nothing_to_train_on(tmp_path: Path, drawn: Drawn)
 # Cut off
 
 
-START = "import sys; from trainer.cli import run_app; sys.exit(run_app(sys.argv[1:]))"
+# Ctrl-C as a terminal sends it, to helpers too, in the middle of the second epoch.
+CHILD = """
+import os, signal, sys, threading
+from trainer.cli import run_app
+from trainer.progress import console
+
+class Screen:
+    def write(self, text):
+        sys.stderr.write(text)
+        if "epoch 1/" in text:
+            threading.Timer(0.1, os.killpg, (os.getpgrp(), signal.SIGINT)).start()
+    def flush(self):
+        sys.stderr.flush()
+
+console.file = Screen()
+sys.exit(run_app(sys.argv[1:]))
+"""
 
 
-def stop_after_first_epoch(run: Path, recipe: Path, how: signal.Signals) -> tuple[int, str]:
-    """Train in a process of its own and stop it, as a terminal does, once the first epoch is through."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", START, "distill", "--run", str(run), "--recipe", str(recipe)],
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert child.stderr is not None
-    said = ""
-    with child.stderr:
-        for line in child.stderr:
-            said += line
-            if line.startswith("epoch 1/"):
-                os.killpg(child.pid, how)
-                break
-        said += child.stderr.read()
-    return child.wait(), said
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_what_was_cut_off_goes_on_to_the_very_same_student(
-    fresh: Path, finished: Path, drawn: Drawn, capsys: pytest.CaptureFixture[str], how: signal.Signals
+    fresh: Path, finished: Path, drawn: Drawn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, said = stop_after_first_epoch(fresh, drawn.recipe_path, how)
-    if how is signal.SIGINT:
-        assert (status, said.splitlines()[-1]) == (130, "stopped; run the same command again to go on")
-        assert "Traceback" not in said
+    arguments = ["distill", "--run", str(fresh), "--recipe", str(drawn.recipe_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, start_new_session=True, check=False
+    )
+    said = done.stderr.splitlines()
+    assert (done.returncode, said[-1]) == (130, "stopped; run the same command again to go on"), done.stderr
+    assert [line.split()[:2] for line in said[:-1]] == [["epoch", f"{n + 1}/4"] for n in range(len(said) - 1)]
     assert not (fresh / "distill" / "student.pt").exists()
     kept = len(torch.load(fresh / "distill" / "last.pt", weights_only=True)["history"])
-    assert kept >= 1
+    assert kept == len(said) - 1 >= 1  # at most the epoch that was under way is lost
     distill(fresh, drawn.recipe)
     assert f"distill: going on after epoch {kept}" in capsys.readouterr().err
     assert figures(fresh) == figures(finished)
     assert same(weights(fresh), weights(finished))
 
 
+class StopsAfter:
+    """A screen that presses Ctrl-C when it reads something."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def write(self, text: str) -> None:
+        if self._what in text:
+            raise KeyboardInterrupt
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("epoch", [2, 3], ids=["before the finish", "in the finish"])
+def test_the_finish_is_gone_on_with_as_well(fresh: Path, finished: Path, drawn: Drawn, epoch: int) -> None:
+    console.file = StopsAfter(f"epoch {epoch}/4")  # type: ignore[assignment]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            distill(fresh, drawn.recipe)
+    finally:
+        console.file = None  # type: ignore[assignment]
+    distill(fresh, drawn.recipe)
+    assert figures(fresh) == figures(finished)
+    assert same(weights(fresh), weights(finished))
+
+
 def test_what_another_recipe_left_is_not_gone_on_with(fresh: Path, finished: Path, drawn: Drawn) -> None:
-    short = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1))
+    short = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1), finish=Finish())
     # Cut off under another recipe: its checkpoint lies there, and its name is on it.
     shutil.copytree(finished / "distill", fresh / "distill")
     (fresh / "distill" / "stage.json").unlink()
@@ -214,21 +240,17 @@ def test_what_another_recipe_left_is_not_gone_on_with(fresh: Path, finished: Pat
 def test_a_teacher_changes_the_student_and_belongs_to_its_inputs(
     fresh: Path, finished: Path, drawn: Drawn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1))
+    recipe = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1), finish=Finish())
+    before = weights(finished)
     distill(fresh, recipe, teacher=finished)
     taught = weights(fresh)
+    assert same(weights(finished), before)
     assert Stage.result_of(fresh, "distill")[1]["teacher"] == str(finished)
     distill(fresh, recipe, teacher=finished)
     assert "distill: unchanged" in capsys.readouterr().err
     distill(fresh, recipe)
     assert "distill: unchanged" not in capsys.readouterr().err
     assert not same(taught, weights(fresh))
-
-
-def test_the_teacher_is_left_as_it_was(fresh: Path, run: Path, drawn: Drawn, finished: Path) -> None:
-    before = weights(finished)
-    distill(fresh, replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1)), teacher=finished)
-    assert same(weights(finished), before)
 
 
 def retold(run: Path, change: Callable[[dict[str, object]], None]) -> None:
@@ -298,7 +320,7 @@ def test_an_unknown_net_is_one_sentence(fresh: Path, drawn: Drawn) -> None:
 
 def test_a_loss_that_runs_away_is_one_sentence(fresh: Path, drawn: Drawn) -> None:
     wild = replace(drawn.recipe, train=replace(drawn.recipe.train, peak_lr=1e30))
-    with pytest.raises(TrainerError, match=r"epoch 1 of 3: the loss is (nan|inf); lower train.peak_lr in the recipe"):
+    with pytest.raises(TrainerError, match=r"epoch 1 of 4: the loss is (nan|inf); lower train.peak_lr in the recipe"):
         distill(fresh, wild)
     assert not (fresh / "distill" / "last.pt").exists()
 

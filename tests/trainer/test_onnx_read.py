@@ -33,7 +33,7 @@ def weights(*shape):
 def test_computes_what_onnxruntime_computes_for_every_operator_it_knows() -> None:
     nodes = [
         node("Pad", ["p", "ends"], "padded"),
-        node("Conv", ["padded", "k0"], "c0", strides=[2, 2], pads=[1, 1, 0, 0]),
+        node("Conv", ["padded", "k0", "bias0"], "c0", strides=[2, 2], pads=[1, 1, 0, 0]),
         node("BatchNormalization", ["c0", "gamma", "beta", "mean", "var"], "n0", epsilon=1e-3),
         node("Identity", ["n0"], "i0"),
         node("Clip", ["i0", "zero", "six"], "r0"),
@@ -54,6 +54,7 @@ def test_computes_what_onnxruntime_computes_for_every_operator_it_knows() -> Non
         "zero": np.float32(0),
         "six": np.float32(6),
         "k0": 3 * weights(8, 4, 3, 3),
+        "bias0": weights(8),
         "gamma": weights(8),
         "beta": weights(8),
         "mean": weights(8),

@@ -194,4 +194,17 @@ def test_a_tail_comes_closer_to_the_float_network_and_is_told_of(float_onnx: Pat
     report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=tail, **INPUT)
     assert [epoch for epoch, _ in told] == [1, 2]
     assert told[1][1] < told[0][1]
+    assert report.tail_error is not None
+    assert report.tail_error < report.error
     assert report.loss.argmax_share > 0.9
+
+
+def test_a_tail_that_comes_no_closer_is_dropped_and_said(float_onnx: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    wild = QatTail(lambda: [(pictures(16), np.ones((16, 4), np.float32))], steps=1, epochs=1, learning_rate=1.0)
+    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=wild, on_step=steps.append, **INPUT)
+    quantize(float_onnx, tmp_path / "b.onnx", pictures(32), **INPUT)
+    assert report.tail_error is not None
+    assert report.tail_error > report.error
+    assert [step for step in steps if "dropped" in step] == [steps[-3]]
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

@@ -1,13 +1,13 @@
 """A recipe is read whole or refused with every problem at once."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from trainer.errors import RecipeError
-from trainer.recipe import Augment, Data, Drawings, Quantize, Recipe, Teacher, Train, load_recipe
+from trainer.recipe import Augment, Data, Drawings, Finish, Quantize, Recipe, Teacher, Train, load_recipe
 
 LEAST = """
 name = "small"
@@ -43,7 +43,16 @@ def with_value(key: str, value: str) -> str:
 
 def test_the_least_recipe_takes_every_default(path: Path) -> None:
     assert load_recipe(str(path)) == Recipe(
-        "small", "nano", 96, Data(("glass", "metal")), Train(2, 10), Augment(), Drawings(), Teacher(), Quantize()
+        "small",
+        "nano",
+        96,
+        Data(("glass", "metal")),
+        Train(2, 10),
+        Augment(),
+        Finish(),
+        Drawings(),
+        Teacher(),
+        Quantize(),
     )
 
 
@@ -64,6 +73,15 @@ quantize.tail_epochs = 0
     )
     assert (made.augment, made.teacher) == (Augment(grey=0.5), Teacher(alpha=0.25))
     assert made.quantize == Quantize(tail_epochs=0)
+
+
+def test_the_finish_strays_less_but_is_set_into_bins_as_often(path: Path) -> None:
+    path.write_text(LEAST + "augment.composite = 0.4\naugment.noise = 0.5\nfinish.epochs = 1\nfinish.stray = 0.5\n")
+    made = load_recipe(str(path))
+    assert made.at_finish().augment == Augment(
+        composite=0.4, rotate=0.25, colour=0.4, grey=0.02, blur=0.1, noise=0.25, jpeg=0.1
+    )
+    assert replace(made.at_finish(), augment=made.augment) == made
 
 
 @pytest.mark.parametrize(
@@ -107,6 +125,7 @@ quantize.tail_epochs = 0
         ("train.seed", "-1", f"train.seed is -1, expected 0 to {2**32:g}"),
         ("augment.noise", "1.01", "augment.noise is 1.01, expected 0 to 1"),
         ("augment.noise", "nan", "augment.noise is nan, expected a number"),
+        ("finish.stray", "2", "finish.stray is 2.0, expected 0 to 1"),
         ("drawings.per_label", "0", "drawings.per_label is 0, expected 1 to 1e+06"),
         ("teacher.temperature", "0", "teacher.temperature is 0.0, expected 0.01 to 100"),
         ("teacher.alpha", "-0.1", "teacher.alpha is -0.1, expected 0 to 1"),
@@ -123,6 +142,7 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
     for section, kind in (
         ("train", Train),
         ("augment", Augment),
+        ("finish", Finish),
         ("drawings", Drawings),
         ("teacher", Teacher),
         ("quantize", Quantize),
@@ -133,14 +153,14 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
         key for key in numbers
         if not any(re.search(rf"\.{key} is -", text) for text in problems(path, with_value(key, "-1000000")))
     ]  # fmt: skip
-    assert (unbounded, len(numbers)) == ([], 26)
+    assert (unbounded, len(numbers)) == ([], 29)
 
 
 def test_all_problems_come_at_once(path: Path) -> None:
     text = with_value("size_px", "1000") + "augment.grey = 2\ncolour = 1\n"
     assert problems(path, text) == [
         f"{path} has an unknown key 'colour'; known here: "
-        "name, net, size_px, data, train, augment, drawings, teacher, quantize"
+        "name, net, size_px, data, train, augment, finish, drawings, teacher, quantize"
     ]
     assert problems(path, text.replace("colour = 1\n", "")) == [
         f"{path}.augment.grey is 2.0, expected 0 to 1",
