@@ -16,9 +16,9 @@ from device.simulator.visits import Visit, VisitKind, script
 SIM_PX = (320, 240)
 
 
-def learnt(tray: Tray, region: tuple[int, int, int, int] | None = None) -> Gate:
+def learnt(tray: Tray, region: tuple[int, int, int, int] | None = None, margin: float = 0.0) -> Gate:
     """A gate that knows the empty tray."""
-    gate = Gate(GateRule(), region)
+    gate = Gate(GateRule(margin=margin), region)
     views = tray.watch(gate, 2.0)
     assert states(views) == ["learning", "empty"]
     return gate
@@ -281,7 +281,7 @@ def test_only_the_region_counts_and_boxes_are_in_px_of_the_picture() -> None:
 
 def test_the_crop_is_the_box_with_its_margin_made_square_in_memory_of_its_own() -> None:
     tray = Tray(noise=0.0)
-    gate = learnt(tray)
+    gate = learnt(tray, margin=0.15)
     tray.watch(gate, 1.0, box(240, 160, 160, 80))
     frame = tray.shoot(box(240, 160, 160, 80))
     item = gate.update(frame).item
@@ -296,7 +296,7 @@ def test_the_crop_is_the_box_with_its_margin_made_square_in_memory_of_its_own() 
 
 def test_the_crop_repeats_the_edge_where_it_reaches_beyond_the_picture() -> None:
     tray = Tray(noise=0.0)
-    gate = learnt(tray)
+    gate = learnt(tray, margin=0.15)
     tray.watch(gate, 1.0, box(200, 40, 240, 340))
     frame = tray.shoot(box(200, 40, 240, 340))
     item = gate.update(frame).item
