@@ -233,6 +233,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "finish.epochs": (0, 10_000),
     "finish.peak_lr": (1e-9, 10),
     "finish.stray": (0, 1),
+    "finish.composite": (0, 1),
     "drawings.per_epoch": (0, 10_000_000),
     "drawings.per_label": (1, 1_000_000),
     "teacher.temperature": (0.01, 100),

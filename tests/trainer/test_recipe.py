@@ -75,11 +75,11 @@ quantize.tail_epochs = 0
     assert made.quantize == Quantize(tail_epochs=0)
 
 
-def test_the_finish_strays_less_but_is_set_into_bins_as_often(path: Path) -> None:
-    path.write_text(LEAST + "augment.composite = 0.4\naugment.noise = 0.5\nfinish.epochs = 1\nfinish.stray = 0.5\n")
+def test_the_finish_strays_less_and_is_set_into_bins_as_often_as_it_says(path: Path) -> None:
+    path.write_text(LEAST + "augment.noise = 0.5\nfinish.epochs = 1\nfinish.stray = 0.5\nfinish.composite = 0.7\n")
     made = load_recipe(str(path))
     assert made.at_finish().augment == Augment(
-        composite=0.4, rotate=0.25, colour=0.4, grey=0.02, blur=0.1, noise=0.25, jpeg=0.1
+        composite=0.7, rotate=0.25, colour=0.4, grey=0.02, blur=0.1, noise=0.25, jpeg=0.1
     )
     assert replace(made.at_finish(), augment=made.augment) == made
 
@@ -126,6 +126,7 @@ def test_the_finish_strays_less_but_is_set_into_bins_as_often(path: Path) -> Non
         ("augment.noise", "1.01", "augment.noise is 1.01, expected 0 to 1"),
         ("augment.noise", "nan", "augment.noise is nan, expected a number"),
         ("finish.stray", "2", "finish.stray is 2.0, expected 0 to 1"),
+        ("finish.composite", "-1", "finish.composite is -1.0, expected 0 to 1"),
         ("drawings.per_label", "0", "drawings.per_label is 0, expected 1 to 1e+06"),
         ("teacher.temperature", "0", "teacher.temperature is 0.0, expected 0.01 to 100"),
         ("teacher.alpha", "-0.1", "teacher.alpha is -0.1, expected 0 to 1"),
@@ -153,7 +154,7 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
         key for key in numbers
         if not any(re.search(rf"\.{key} is -", text) for text in problems(path, with_value(key, "-1000000")))
     ]  # fmt: skip
-    assert (unbounded, len(numbers)) == ([], 29)
+    assert (unbounded, len(numbers)) == ([], 30)
 
 
 def test_all_problems_come_at_once(path: Path) -> None:
