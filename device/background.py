@@ -148,6 +148,14 @@ class Background:
         self.mean += rate * (small - self.mean)
         self._deviation = self._measure_deviation()
 
+    def rebase(self, gain: Floats) -> None:
+        """Take the mean over to another exposure and white balance.
+
+        Args:
+            gain: float32 [3], per colour, as `Change` has it.
+        """
+        self.mean *= gain
+
     def relight(self, small: Floats) -> bool:
         """Take the mean over to another light; False, and nothing changed, where light does not explain the picture.
 

@@ -20,8 +20,8 @@ What it does where several answers are possible:
 """
 
 import math
-from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import cv2
 import numpy as np
@@ -29,18 +29,13 @@ import numpy as np
 from device.background import LIT_SHARE, Background, Change, Floats, Mask
 from device.camera.frame import Frame, Rgb
 from device.errors import ConfigError
-from device.things import TRACE, find_things, is_ghost
+from device.region import LEAST_REGION_PX, Region, cut_square
+from device.things import TRACE, find_things, has_new_edges, is_ghost
 
 __all__ = ["LEAST_REGION_PX", "Gate", "GateRule", "Item", "TrayState", "View"]
 
-GRID_PX = 160
-"""Length of the small picture that everything but the crop works on."""
-
 MOVES = 4.5
 """Deviations between two pictures at which a place has moved."""
-
-LIGHT_TAIL = 0.007
-"""The same while a lamp still warms up or the camera's exposure follows it."""
 
 STEADY_FRAMES = 3
 """Frames in a row that must show the same before it is said to be an item."""
@@ -51,11 +46,15 @@ FOLLOW = 0.03
 LEAST_FRAMES = 4
 """Pictures of the empty tray below which it is not known at all."""
 
-LEAST_REGION_PX = 32
-"""Shortest side of a region."""
-
 LIGHT_JUMP = 0.1
 """Gain change from one frame to the next that is a lamp, not the camera's exposure."""
+
+LIGHT_TAIL = 0.007
+"""The same while a lamp still warms up or the camera's exposure follows it."""
+
+COVERED_S = 2.0
+"""A picture that differs all over and not by light is learnt as a new tray after lying still for so long: a bag held
+over the tray should be gone by then."""
 
 ABSORB_S = 10.0
 """In an empty tray, the background follows what it sees with this time constant."""
@@ -146,12 +145,21 @@ class View:
     foreground: float
 
 
-class _LightPhase(Enum):
-    """How far a change of light is dealt with."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """One frame as the gate sees it.
 
-    STEADY = auto()
-    SWITCHING = auto()
-    FOLLOWED = auto()
+    Attributes:
+        small: float32 [h, w, 3], 0-255.
+        motion: share of the region that moved, 0..1.
+        has_new_edges: that movement is a thing's, not light's.
+    """
+
+    small: Floats
+    change: Change
+    motion: float
+    has_new_edges: bool
+    now_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +169,7 @@ class _Tray:
     Attributes:
         anchor: float32 [h, w, 3], levelled: the picture that later ones must equal for nothing to have moved.
         still_since_s: when the anchor was set.
+        is_lit: the light has changed, and the background still follows it.
         light: the newest gain, mean over the colours.
         held: where something lay when the tray was last judged, uint8 [h, w]; None while nobody can tell.
         steady_frames: frames in a row in which nothing moved and an item was there.
@@ -172,7 +181,7 @@ class _Tray:
     still_since_s: float
     absorbed_s: float
     is_learning: bool = True
-    light_phase: _LightPhase = _LightPhase.STEADY
+    is_lit: bool = False
     light: float = 1.0
     held: Mask | None = None
     steady_frames: int = 0
@@ -194,13 +203,8 @@ class Gate:
     """
 
     def __init__(self, rule: GateRule, region: tuple[int, int, int, int] | None = None) -> None:
-        if region is not None and (min(region[:2]) < 0 or min(region[2:]) < LEAST_REGION_PX):
-            raise ConfigError(
-                f"region: {list(region)}, expected x and y of 0 or more, width and height of {LEAST_REGION_PX} px or "
-                "more; correct it"
-            )
         self._rule = rule
-        self._region = region
+        self._region = Region(region)
         self._tray: _Tray | None = None
 
     def relearn(self) -> None:
@@ -218,73 +222,72 @@ class Gate:
         """
         size_px = frame.rgb.shape[1], frame.rgb.shape[0]
         now_s = frame.captured_s
-        small = self._shrink(frame.rgb)
+        small = self._region.shrink(frame.rgb)
         tray = self._tray
         if tray is None or tray.size_px != size_px:
             self._tray = _Tray(size_px, Background(small), small, now_s, now_s)
             return View(TrayState.LEARNING, None, 0.0, 0.0)
         change = tray.background.compare(small)
-        motion = _measure_motion(tray, change, now_s)
-        if tray.is_learning and self._learn(tray, small, motion, now_s):
-            return View(TrayState.LEARNING, None, motion, 0.0)
+        seen = _Seen(small, change, *_measure_motion(tray, change, now_s), now_s)
+        if tray.is_learning and self._learn(tray, seen):
+            return View(TrayState.LEARNING, None, seen.motion, 0.0)
         jump = _light_jump(tray, change)
         if change.rim_share > LIT_SHARE or jump > LIGHT_JUMP:
-            return self._relight(tray, small, change, motion, now_s)
-        if tray.light_phase is not _LightPhase.STEADY:
-            if self._follow_light(tray, change, motion, jump, now_s):
-                return View(TrayState.LEARNING, None, motion, 0.0)
-            change = tray.background.compare(small)
-        return self._judge(tray, frame, small, change, motion)
+            return View(self._relight(tray, seen, jump), None, seen.motion, 1.0)
+        if tray.is_lit:
+            if self._follow_light(tray, seen, jump):
+                return View(TrayState.LEARNING, None, seen.motion, 0.0)
+            seen = replace(seen, change=tray.background.compare(small))
+        return self._judge(tray, frame, seen)
 
-    def _learn(self, tray: _Tray, small: Floats, motion: float, now_s: float) -> bool:
+    def _learn(self, tray: _Tray, seen: _Seen) -> bool:
         """True while the empty tray is not known well enough."""
-        if motion >= TRACE and tray.background.frames < LEAST_FRAMES:
-            tray.background = Background(small)
-            tray.set_anchor(small, now_s)
-        elif motion >= TRACE:
+        if seen.motion >= TRACE and tray.background.frames < LEAST_FRAMES:
+            tray.background = Background(seen.small)
+            tray.set_anchor(seen.small, seen.now_s)
+        elif seen.motion >= TRACE:
             # Something arrives: what was seen until now is the empty tray.
             tray.is_learning = False
         else:
-            tray.background.learn(small)
-            tray.is_learning = now_s - tray.still_since_s < self._rule.warm_s
+            tray.background.learn(seen.small)
+            tray.is_learning = seen.now_s - tray.still_since_s < self._rule.warm_s
         return tray.is_learning
 
-    def _relight(self, tray: _Tray, small: Floats, change: Change, motion: float, now_s: float) -> View:
+    def _relight(self, tray: _Tray, seen: _Seen, jump: float) -> TrayState:
         """The whole picture differs: follow the light, or start anew where light does not explain it."""
-        is_explained = tray.background.relight(small)
-        if is_explained or change.rim_share <= LIT_SHARE:
-            change = tray.background.compare(small)
-            tray.light_phase = _LightPhase.SWITCHING
-            tray.light = _brightness(change)
-            tray.set_anchor(change.levelled, now_s)
-        elif now_s - tray.still_since_s >= self._rule.settle_s:
-            self._tray = _Tray(tray.size_px, Background(small), small, now_s, now_s)
-        return View(TrayState.LEARNING, None, motion, 1.0)
+        was_empty = tray.held is not None and not tray.held.any()
+        is_light = (seen.motion >= TRACE or jump > LIGHT_JUMP) and not seen.has_new_edges
+        # In an empty tray the new light is simply taken over. A thing in it needs to know what lay under it.
+        is_explained = (is_light and was_empty) or tray.background.relight(seen.small) or is_light
+        if is_explained:
+            tray.is_lit = True
+            _take_over_light(tray, seen.small)
+            tray.still_since_s = seen.now_s
+            return TrayState.LEARNING
+        if seen.now_s - tray.still_since_s < COVERED_S:
+            return TrayState.MOVING
+        self._tray = _Tray(tray.size_px, Background(seen.small), seen.small, seen.now_s, seen.now_s)
+        return TrayState.LEARNING
 
-    def _follow_light(self, tray: _Tray, change: Change, motion: float, jump: float, now_s: float) -> bool:
-        """Take over what a new light left; False once it is steady, or something arrives."""
-        if motion >= TRACE:
-            # While the lamp is switched, or the exposure follows it, everything moves; then only what arrives does.
-            if tray.light_phase is _LightPhase.FOLLOWED and jump <= LIGHT_TAIL:
-                tray.light_phase = _LightPhase.STEADY
-            return tray.light_phase is not _LightPhase.STEADY
-        tray.light_phase = _LightPhase.FOLLOWED
-        _take_over_light(tray, change)
-        if jump > LIGHT_TAIL:
-            tray.still_since_s = now_s
-        if now_s - tray.still_since_s < self._rule.settle_s:
-            return True
-        tray.light_phase = _LightPhase.STEADY
-        return False
+    def _follow_light(self, tray: _Tray, seen: _Seen, jump: float) -> bool:
+        """Take over what a new light still changes; False once it is steady, or something arrives."""
+        tray.is_lit = not seen.has_new_edges
+        if not tray.is_lit:
+            return False
+        _take_over_light(tray, seen.small)
+        if seen.motion >= TRACE or jump > LIGHT_TAIL:
+            tray.still_since_s = seen.now_s
+        tray.is_lit = seen.now_s - tray.still_since_s < self._rule.settle_s
+        return tray.is_lit
 
-    def _judge(self, tray: _Tray, frame: Frame, small: Floats, change: Change, motion: float) -> View:
-        now_s = frame.captured_s
+    def _judge(self, tray: _Tray, frame: Frame, seen: _Seen) -> View:
+        change, motion, now_s = seen.change, seen.motion, seen.now_s
         things = find_things(tray.background, change)
         foreground = sum(thing.area for thing in things)
         tray.held = np.zeros(change.deviations.shape, np.uint8)
         if not things:
             tray.steady_frames = 0
-            self._absorb(tray, small, change, now_s)
+            self._absorb(tray, seen)
             return View(TrayState.EMPTY, None, motion, foreground)
         items = [thing for thing in things if thing.is_sharp and thing.area >= self._rule.min_area]
         is_reached = any(thing.reaches_in for thing in things)
@@ -301,51 +304,28 @@ class Gate:
         if is_reached:
             return View(TrayState.BLOCKED, None, motion, foreground)
         if not items:
-            self._absorb(tray, small, change, now_s)
+            self._absorb(tray, seen)
             return View(TrayState.EMPTY, None, motion, foreground)
         if tray.steady_frames < STEADY_FRAMES:
             return View(TrayState.MOVING, None, motion, foreground)
-        box = self._to_picture(max(items, key=lambda thing: thing.area).box, small)
-        item = Item(_cut(frame.rgb, box, self._rule.margin), box, now_s, frame.number)
+        box = self._region.to_picture(max(items, key=lambda thing: thing.area).box, seen.small, tray.size_px)
+        item = Item(cut_square(frame.rgb, box, self._rule.margin), box, now_s, frame.number)
         return View(TrayState.ITEM, item, motion, foreground)
 
-    def _absorb(self, tray: _Tray, small: Floats, change: Change, now_s: float) -> None:
+    def _absorb(self, tray: _Tray, seen: _Seen) -> None:
         """Let the background of an empty tray follow what is seen, twice a second."""
-        elapsed_s = now_s - tray.absorbed_s
+        elapsed_s = seen.now_s - tray.absorbed_s
         if 0.0 <= elapsed_s < ABSORB_EVERY_S:
             return
-        tray.absorbed_s = now_s
+        tray.absorbed_s = seen.now_s
         if elapsed_s < 0.0:
             return
         # Far from the exposure it was learnt at, the background is compared badly: catch up.
         off = CATCH_UP * abs(math.log(tray.light))
-        tray.background.absorb(small, min(max(1.0 - math.exp(-elapsed_s / ABSORB_S), off), 1.0))
-        gain = tray.background.gain(small)
+        tray.background.absorb(seen.small, min(max(1.0 - math.exp(-elapsed_s / ABSORB_S), off), 1.0))
+        gain = tray.background.gain(seen.small)
         tray.light = float(gain.mean())
-        tray.anchor *= change.gain / gain
-
-    def _shrink(self, rgb: Rgb) -> Floats:
-        """The region at `GRID_PX` length, slightly smoothed; float32 [h, w, 3], 0-255."""
-        height, width = rgb.shape[:2]
-        x, y, w, h = self._region or (0, 0, width, height)
-        if x + w > width or y + h > height:
-            raise ConfigError(
-                f"region: {[x, y, w, h]} reaches beyond the camera's picture of {width} x {height} px; "
-                "make it fit, or remove it to watch all of the picture"
-            )
-        scale = GRID_PX / max(w, h)
-        size = max(8, round(w * scale)), max(8, round(h * scale))
-        small = cv2.resize(rgb[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.blur(small.astype(np.float32), (3, 3)), dtype=np.float32)
-
-    def _to_picture(self, box: tuple[int, int, int, int], small: Floats) -> tuple[int, int, int, int]:
-        """A box of the small picture in px of the camera's picture."""
-        width, height = self._tray.size_px if self._tray else (0, 0)
-        x, y, w, h = self._region or (0, 0, width, height)
-        across, down = w / small.shape[1], h / small.shape[0]
-        left, top = round(box[0] * across), round(box[1] * down)
-        right, bottom = round((box[0] + box[2]) * across), round((box[1] + box[3]) * down)
-        return x + left, y + top, right - left, bottom - top
+        tray.anchor *= seen.change.gain / gain
 
 
 def _brightness(change: Change) -> float:
@@ -359,38 +339,31 @@ def _light_jump(tray: _Tray, change: Change) -> float:
     return abs(math.log(light / before))
 
 
-def _take_over_light(tray: _Tray, change: Change) -> None:
-    """Put what the smooth light left over into the background, except where something lay before the light changed."""
+def _take_over_light(tray: _Tray, small: Floats) -> None:
+    """Put what is seen into the background, except where something lay before the light changed."""
+    change = tray.background.compare(small)
     place = np.ones(change.deviations.shape, np.uint8)
-    if tray.held is None:
+    if tray.held is not None:
+        place[cv2.dilate(tray.held, np.ones((9, 9), np.uint8)) > 0] = 0
+    else:
         for thing in find_things(tray.background, change):
             if thing.is_sharp:
                 place[cv2.dilate(thing.mask, np.ones((5, 5), np.uint8)) > 0] = 0
-    else:
-        place[cv2.dilate(tray.held, np.ones((9, 9), np.uint8)) > 0] = 0
-    tray.background.absorb(change.levelled, 1.0, place)
-    tray.anchor = change.levelled.copy()
+    tray.background.rebase(change.gain)
+    tray.background.absorb(small, 1.0, place)
+    tray.anchor = small.copy()
+    tray.light = 1.0
 
 
-def _measure_motion(tray: _Tray, change: Change, now_s: float) -> float:
-    """Share of the region that moved since the anchor, 0..1; a movement sets the anchor anew."""
+def _measure_motion(tray: _Tray, change: Change, now_s: float) -> tuple[float, bool]:
+    """Share of the region that moved since the anchor, 0..1, and whether that brought new edges; then a new anchor."""
     moved = tray.background.moved(tray.anchor, change.levelled) > MOVES
     motion = float(np.mean(moved))
-    if motion >= TRACE or now_s < tray.still_since_s:  # a camera that was opened again may count from 0
-        tray.set_anchor(change.levelled, now_s)
-    else:
+    if motion < TRACE and now_s >= tray.still_since_s:
         # Drifting light must not look like movement, however long an item lies there.
         tray.anchor += np.float32(FOLLOW) * (change.levelled - tray.anchor)
-    return motion
-
-
-def _cut(rgb: Rgb, box: tuple[int, int, int, int], margin: float) -> Rgb:
-    """The box with its margin as a square of its own memory; the picture's edge is repeated beyond it."""
-    x, y, w, h = box
-    side = max(1, round(max(w, h) * (1.0 + 2.0 * margin)))
-    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-    height, width = rgb.shape[:2]
-    right, bottom = left + side, top + side
-    inside = rgb[max(top, 0) : bottom, max(left, 0) : right]
-    over = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
-    return np.asarray(cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE), dtype=np.uint8)
+        return motion, False
+    # A camera that was opened again may count from 0.
+    is_new = has_new_edges(tray.anchor, change.levelled, moved)
+    tray.set_anchor(change.levelled, now_s)
+    return motion, is_new

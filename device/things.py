@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from device.background import Background, Change, Mask, edge_strength, grey
+from device.background import Background, Change, Floats, Mask, edge_strength, grey
 
-__all__ = ["TRACE", "Thing", "find_things", "is_ghost"]
+__all__ = ["TRACE", "Thing", "find_things", "has_new_edges", "is_ghost"]
 
 TRACE = 0.002
 """Share of the region below which a difference or a movement is noise."""
@@ -36,6 +37,19 @@ SHARP_SHARE = 0.3
 SHARP_LEVELS = 0.8
 """Least change per pixel of a sharp outline, 0-255: noise has outlines too."""
 
+NEW_EDGE_FACTOR = 1.5
+NEW_EDGE_LEVELS = 1.0
+NEW_EDGE_PX = 10
+"""A place has a new edge where it is so many times and levels per pixel steeper than its surroundings were; so many
+places are no accident."""
+
+HIDDEN_EDGE_FACTOR = 3.0
+"""An edge of the empty tray is hidden where the picture is so many times less steep; a deep shadow halves it."""
+
+OVEREXPOSED = 235.0
+EXPOSURE_OFF = 0.1
+"""What is brighter than this has lost its texture: once the exposure has changed by this share, it says nothing."""
+
 GHOST_LEVELS = 1.0
 GHOST_TEXTURE = 0.5
 GHOST_FACTOR = 2.0
@@ -52,7 +66,7 @@ class Thing:
         edges: those where the difference begins at once.
         box: x, y, width, height in small pixels.
         area: share of the region, 0..1.
-        is_sharp: it has an outline, so it is not only light or shadow.
+        is_sharp: it has an outline that the empty tray has not, so it is not only light or shadow.
         reaches_in: it comes over the edge of the region.
     """
 
@@ -77,6 +91,7 @@ def find_things(background: Background, change: Change) -> list[Thing]:
     steepness = edge_strength(relief)
     height = cv2.dilate(relief, np.ones((13, 13), np.uint8))
     sharp: Mask = (steepness > np.maximum(SHARP * height, SHARP_LEVELS)).astype(np.uint8)
+    changed = _changed_edges(background, change)
     things = []
     for label in np.flatnonzero(areas >= least):
         seen: Mask = ((labels == label) & (differs > 0)).astype(np.uint8)
@@ -90,8 +105,11 @@ def find_things(background: Background, change: Change) -> list[Thing]:
                 edges=edges,
                 box=(x, y, w, h),
                 area=float(np.count_nonzero(mask)) / mask.size,
-                is_sharp=bool(np.count_nonzero(edges) >= SHARP_SHARE * np.count_nonzero(outline)),
-                reaches_in=_reaches_in(mask, edges),
+                is_sharp=bool(
+                    np.count_nonzero(edges) >= SHARP_SHARE * np.count_nonzero(outline)
+                    and np.count_nonzero(edges & changed) >= NEW_EDGE_PX
+                ),
+                reaches_in=_reaches_in(mask, edges & changed),
             )
         )
     return things
@@ -105,6 +123,41 @@ def _reaches_in(mask: Mask, edges: Mask) -> bool:
         return False
     near = cv2.dilate(rim, np.ones((5, 5), np.uint8)).astype(np.uint8)
     return bool(np.count_nonzero(near & edges) >= 3)
+
+
+def has_new_edges(before: Floats, now: Floats, moved: NDArray[np.bool_]) -> bool:
+    """True where a thing moved, False where only light did: it makes edges stronger or weaker, or clips them.
+
+    Args:
+        before: float32 [h, w, 3], levelled.
+        now: the same a moment later.
+        moved: [h, w], where the two differ.
+    """
+    return int(np.count_nonzero(_new_edges(before, now)[moved])) >= NEW_EDGE_PX
+
+
+def _changed_edges(background: Background, change: Change) -> Mask:
+    """Where a thing made an edge, or hid one of the empty tray; light does neither, unless it dazzles the camera."""
+    made = _new_edges(background.mean, change.levelled)
+    if float(np.abs(change.gain - 1.0).max()) > EXPOSURE_OFF:
+        made[_brightest(background.mean) > OVEREXPOSED] = 0
+        return made
+    steep_now = cv2.dilate(edge_strength(grey(change.levelled)), np.ones((3, 3), np.uint8))
+    is_hidden = edge_strength(grey(background.mean)) > HIDDEN_EDGE_FACTOR * steep_now + NEW_EDGE_LEVELS
+    is_dazzled = _brightest(change.levelled * change.gain) > OVEREXPOSED
+    return np.asarray(made | (is_hidden & ~is_dazzled), dtype=np.uint8)
+
+
+def _brightest(rgb: Floats) -> Floats:
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.float32)
+
+
+def _new_edges(before: Floats, now: Floats) -> Mask:
+    """Where there is an edge now and was none before."""
+    steep_before = cv2.dilate(edge_strength(grey(before)), np.ones((3, 3), np.uint8))
+    is_new = edge_strength(grey(now)) > NEW_EDGE_FACTOR * steep_before + NEW_EDGE_LEVELS
+    return np.asarray(is_new, dtype=np.uint8)
 
 
 def is_ghost(background: Background, change: Change, thing: Thing) -> bool:
