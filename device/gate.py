@@ -59,8 +59,8 @@ over the tray should be gone by then."""
 ABSORB_S = 10.0
 """In an empty tray, the background follows what it sees with this time constant."""
 
-CATCH_UP = 3.0
-"""How much faster it follows for each part that the exposure is off."""
+EXPOSURE_STEP = 0.03
+"""Exposure may be off by this share before the background catches up; a camera's curve is no straight line."""
 
 ABSORB_EVERY_S = 0.5
 """How often it does."""
@@ -313,16 +313,13 @@ class Gate:
         return View(TrayState.ITEM, item, motion, foreground)
 
     def _absorb(self, tray: _Tray, seen: _Seen) -> None:
-        """Let the background of an empty tray follow what is seen, twice a second."""
+        """Let the background of an empty tray follow what is seen: slowly, but at once where the exposure is off."""
         elapsed_s = seen.now_s - tray.absorbed_s
-        if 0.0 <= elapsed_s < ABSORB_EVERY_S:
+        is_off = abs(math.log(tray.light)) > EXPOSURE_STEP
+        if 0.0 <= elapsed_s < ABSORB_EVERY_S and not is_off:
             return
         tray.absorbed_s = seen.now_s
-        if elapsed_s < 0.0:
-            return
-        # Far from the exposure it was learnt at, the background is compared badly: catch up.
-        off = CATCH_UP * abs(math.log(tray.light))
-        tray.background.absorb(seen.small, min(max(1.0 - math.exp(-elapsed_s / ABSORB_S), off), 1.0))
+        tray.background.absorb(seen.small, 1.0 if is_off else 1.0 - math.exp(-max(elapsed_s, 0.0) / ABSORB_S))
         gain = tray.background.gain(seen.small)
         tray.light = float(gain.mean())
         tray.anchor *= seen.change.gain / gain

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from tray import Tray, arm, box, glass, overlap, shadow, states
+from tray import Tray, arm, box, glass, overlap, plate, shadow, states
 
 from device.camera.frame import Frame
 from device.errors import ConfigError
@@ -106,6 +106,24 @@ def test_an_arm_is_no_item_while_it_reaches_in_lies_still_or_leaves() -> None:
     assert states(gone) == ["empty"]
 
 
+def test_parts_close_to_each_other_are_one_item() -> None:
+    tray = Tray()
+    gate = learnt(tray)
+    views = tray.watch(gate, 1.0, plate(200, 150, 40, 160), plate(258, 150, 40, 160))
+    assert states(views) == ["moving", "item"]
+    assert overlap(boxes(views)[-1], (200, 150, 98, 160)) > 0.6
+
+
+def test_at_a_low_frame_rate_three_frames_must_agree() -> None:
+    tray = Tray()
+    gate = learnt(tray)
+    views = []
+    for _ in range(5):
+        tray.frames += 14
+        views += tray.watch(gate, 1 / 15, box(200, 150, 150, 120))
+    assert [view.state for view in views] == [TrayState.MOVING] * 3 + [TrayState.ITEM] * 2
+
+
 def test_an_arm_beside_an_item_blocks_it() -> None:
     tray = Tray()
     gate = learnt(tray)
@@ -154,6 +172,7 @@ def test_slow_exposure_and_white_balance_drift_in_an_empty_tray_is_nothing() -> 
         for share in drift
     ]
     assert {view.state for view in views} == {TrayState.EMPTY}
+    assert max(view.motion for view in views) < 0.002
 
 
 def test_an_item_is_found_at_another_exposure_than_the_tray_was_learnt_at() -> None:
@@ -170,6 +189,13 @@ def test_a_soft_shadow_is_no_item_though_it_lies_still(place: tuple[int, int, in
     gate = learnt(tray)
     assert states(tray.watch(gate, 2.0, shadow(*place))) == ["moving", "empty"]
     assert "item" not in states(tray.watch(gate, 2.0))
+
+
+def test_a_soft_shadow_on_a_bold_pattern_is_no_item() -> None:
+    tray = Tray()
+    tray.floor = checkered(tray)
+    gate = learnt(tray)
+    assert states(tray.watch(gate, 2.0, shadow(300, 240, 140))) == ["moving", "empty"]
 
 
 @pytest.mark.parametrize("brightness", [0.4, 0.7, 1.2])
@@ -219,6 +245,18 @@ def test_what_arrives_while_the_exposure_follows_a_lamp_is_an_item() -> None:
     assert states(views)[-1] == "item"
     assert overlap(boxes(views)[-1], (200, 150, 150, 120)) > 0.5
     assert states(tray.watch(gate, 1.0))[-1] == "empty"
+
+
+def test_an_item_stays_an_item_while_the_exposure_follows_a_lamp() -> None:
+    tray = Tray(tone=140.0)
+    gate = learnt(tray)
+    thing = box(200, 150, 150, 120)
+    tray.watch(gate, 1.0, thing)
+    light = [float(1.0 - 0.5 * np.exp(-step / 12)) for step in range(75)]
+    views = [gate.update(tray.shoot(thing, light=light[step])) for step in range(75)]
+    assert states(views) == ["learning", "item"]
+    assert overlap(boxes(views)[-1], (200, 150, 150, 120)) > 0.6
+    assert states(tray.watch(gate, 0.5)) == ["empty"]
 
 
 def checkered(tray: Tray) -> np.ndarray:

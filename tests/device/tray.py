@@ -79,6 +79,15 @@ def box(x: int, y: int, w: int, h: int, rgb: tuple[float, float, float] = (90.0,
     return draw
 
 
+def plate(x: int, y: int, w: int, h: int) -> Shape:
+    """A plain thing without a shadow."""
+
+    def draw(picture: Picture) -> None:
+        cv2.rectangle(picture, (x, y), (x + w - 1, y + h - 1), (90.0, 120.0, 60.0), -1)
+
+    return draw
+
+
 def glass(x: int, y: int, w: int, h: int) -> Shape:
     """Clear glass: the floor shows through, with a dark rim and two highlights."""
 
