@@ -9,6 +9,7 @@ the network.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from device.simulator.scene import interior, paste
 from trainer.recipe import Augment
 
-__all__ = ["Augmenter"]
+__all__ = ["Augmenter", "corner"]
 
 U8 = NDArray[np.uint8]
 
@@ -35,10 +36,14 @@ class Augmenter:
         size_px: side of what it makes.
     """
 
-    def __init__(self, rule: Augment, size_px: int, seed: int) -> None:
+    def __init__(self, rule: Augment, size_px: int, seed: int, surfaces: Sequence[U8] = ()) -> None:
+        """Args:
+        surfaces: uint8 RGB [h, w, 3] each, see `corner`; some items are set on one of them instead of into a bin.
+        """
         self.size_px = size_px
         self._rule = rule
         self._bins = _paint_bins(seed)
+        self._surfaces = surfaces
 
     def photograph(self, rgb: U8, alpha: U8, rng: np.random.Generator) -> U8:
         """A training picture from a photograph.
@@ -100,6 +105,10 @@ class Augmenter:
         return (float(turned_x.min()), float(turned_y.min()), float(np.ptp(turned_x)), float(np.ptp(turned_y)))
 
     def _background(self, rng: np.random.Generator) -> U8:
+        if len(self._surfaces) and rng.random() < self._rule.surface:
+            base = self._surfaces[rng.integers(len(self._surfaces))]
+            part = cv2.resize(base, (_CANVAS_PX, _CANVAS_PX), interpolation=cv2.INTER_CUBIC)
+            return np.ascontiguousarray(np.rot90(np.asarray(part, dtype=np.uint8), int(rng.integers(4))))
         base = self._bins[rng.integers(_BINS)]
         if rng.random() < 0.2:  # not every bin looks like ours
             colours = rng.uniform(20, 250, (2, 2, 1)) + rng.uniform(-25, 25, (2, 2, 3))
@@ -150,6 +159,13 @@ class Augmenter:
             _, data = cv2.imencode(".jpg", rgb, quality)  # colour order does not matter both ways
             rgb = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
         return rgb
+
+
+def corner(rgb: U8, rng: np.random.Generator) -> U8:
+    """A corner of a photograph, 0.3 of its sides: mostly the floor, table or board that something lies on."""
+    side = rgb.shape[0] * 3 // 10
+    x, y = (0 if rng.random() < 0.5 else length - side for length in (rgb.shape[1], rgb.shape[0]))
+    return np.ascontiguousarray(rgb[y : y + side, x : x + side])
 
 
 @lru_cache(maxsize=1)  # seconds of painting, the same for every step of a run

@@ -1,6 +1,6 @@
 """Data: sources -> one folder that every later step reads.
 
-dataset.read_sources -> features -> split -> data/records.tsv  data/pixels.npy  data/split.txt
+dataset.read_sources -> features -> split -> data/records.tsv  data/pixels.npy  data/features.npy  data/split.txt
 """
 
 from collections import Counter
@@ -72,8 +72,8 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     Raises:
         DatasetError: see `trainer.dataset.read_sources`.
     """
-    inputs = {
-        "data": recipe.data,
+    inputs = {  # not the weights and licences: they are used later, and reading again takes minutes
+        "data": (recipe.data.labels, recipe.data.label_map, recipe.data.leave_out, recipe.data.same_object),
         "seed": recipe.train.seed,
         "sources": [(source.name, *_stamp(source.path)) for source in sources],
         "split": split.read_text(encoding="utf-8") if split and split.is_file() else str(split),
@@ -103,6 +103,7 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     for complaint in complaints:
         console.print(f"left out: {complaint}")
     features = _features(pixels[:count])
+    np.save(stage.path / "features.npy", features.astype(np.float16))  # the audit looks at them again
     groups = group_near_copies(features, recipe.data.same_object)
     records = with_split(assign_splits(records, groups, recipe.train.seed), given)
     if leaks := sum(len({records[i].split for i in members}) > 1 for members in _by_group(records).values()):

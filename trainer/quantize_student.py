@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from device.preprocess import fit
 from trainer.data import Dataset, open_dataset
-from trainer.distill import TrainingPictures, draw_epoch, load_student, make_batches
+from trainer.distill import load_student
+from trainer.draws import TrainingPictures, draw_epoch, make_batches
 from trainer.export import export_float, with_int8_input
 from trainer.nets import MEAN, STD
 from trainer.progress import console

@@ -11,11 +11,24 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from device.fields import build
 from trainer.errors import RecipeError
 
-__all__ = ["Augment", "Data", "Drawings", "Finish", "Quantize", "Recipe", "Teacher", "Train", "load_recipe"]
+__all__ = [
+    "Augment",
+    "Data",
+    "Drawings",
+    "Finish",
+    "Quantize",
+    "Recipe",
+    "Teach",
+    "Teacher",
+    "Train",
+    "Views",
+    "load_recipe",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,7 @@ class Augment:
 
     Attributes:
         composite: an item with a clean outline is set into another bin, light and place.
+        surface: of those, set on a corner of another training photograph instead of into a painted bin.
         rotate: turned by any angle.
         colour: brightness, contrast, saturation and a colour cast.
         grey: no colour at all.
@@ -82,6 +96,7 @@ class Augment:
     """
 
     composite: float = 0.35
+    surface: float = 0.0
     rotate: float = 0.5
     colour: float = 0.8
     grey: float = 0.04
@@ -123,16 +138,69 @@ class Drawings:
 
 
 @dataclass(frozen=True, slots=True)
+class Views:
+    """Training pictures that are made once and kept, so that teacher and students share them (see `trainer.views`).
+
+    Attributes:
+        photographs: how many are made of photographs, with the weights of `Data.weight`; 0 makes pictures live instead.
+        drawings: how many of drawings.
+        size_px: side of them; a student's input is fitted from it.
+        calm: share of them that strays only as far as `Finish` says, 0..1.
+    """
+
+    photographs: int = 0
+    drawings: int = 0
+    size_px: int = 224
+    calm: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Teach:
+    """Teachers: pretrained networks, tuned so that the features that carry are not destroyed, then averaged.
+
+    First the last layer alone (a probe), then the last stages, gently (Kumar et al. 2022, "Fine-Tuning can Distort
+    Pretrained Features"). The first stages stay as they are, so their answer to each view is computed once.
+
+    Attributes:
+        nets: keys of `trainer.nets.NETS`, or `timm:NAME`.
+        frozen_stages: stages that keep their weights.
+        probe_passes: passes over the views with the last layer alone.
+        passes: passes with every stage that is not frozen.
+        batch: views per step.
+        probe_lr: learning rate of the probe (AdamW).
+        peak_lr: highest learning rate after it; the last layer's is three times that.
+        weight_decay: AdamW's.
+        label_smoothing: as in `Train`.
+        mixup: parameter of the beta distribution that mixes two views' features before the tuned stages; 0 for none.
+        average: decay per step of the running average of weights.
+    """
+
+    nets: tuple[str, ...] = ()
+    frozen_stages: int = 4
+    probe_passes: int = 8
+    passes: int = 3
+    batch: int = 64
+    probe_lr: float = 2e-3
+    peak_lr: float = 3e-4
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    mixup: float = 0.3
+    average: float = 0.998
+
+
+@dataclass(frozen=True, slots=True)
 class Teacher:
     """Distillation as in the brief (Hinton, Vinyals, Dean 2015).
 
     Attributes:
         temperature: T of both softmaxes; the loss carries T^2.
         alpha: weight of the teacher's part; 1 - alpha goes to the labels.
+        start: the student starts from the tuned weights of the teacher that is the same network.
     """
 
     temperature: float = 2.0
     alpha: float = 0.7
+    start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +238,8 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     finish: Finish = field(default_factory=Finish)
     drawings: Drawings = field(default_factory=Drawings)
+    views: Views = field(default_factory=Views)
+    teach: Teach = field(default_factory=Teach)
     teacher: Teacher = field(default_factory=Teacher)
     quantize: Quantize = field(default_factory=Quantize)
 
@@ -185,9 +255,23 @@ _STRAYS = ("rotate", "colour", "grey", "blur", "noise", "jpeg")
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a recipe that comes with the project by name, or any by its path.
 
+    A recipe may begin with `like = "NAME"`: what it does not say is as in that recipe, key by key.
+
     Raises:
         RecipeError: no such recipe, no TOML, an unknown key, a missing one or a wrong type; all at once.
     """
+    where, table = _read(name_or_path, ())
+    problems: list[str] = []
+    recipe = build(Recipe, table, where, problems)
+    if recipe is not None:
+        problems += _check(recipe, where)
+    if recipe is None or problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def _read(name_or_path: str, seen: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Where a recipe is, and its table with that of the recipe it is like below it."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
         where = str(path)
@@ -208,13 +292,21 @@ def load_recipe(name_or_path: str) -> Recipe:
         table = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError([f"{where}: not valid TOML: {error}"]) from error
-    problems: list[str] = []
-    recipe = build(Recipe, table, where, problems)
-    if recipe is not None:
-        problems += _check(recipe, where)
-    if recipe is None or problems:
-        raise RecipeError(problems)
-    return recipe
+    model = table.pop("like", None)
+    if model is None:
+        return where, table
+    if not isinstance(model, str) or model in (*seen, name_or_path):
+        raise RecipeError([f"{where}.like is {model!r}, expected the name of another recipe, not in a circle"])
+    return where, _over(table, _read(model, (*seen, name_or_path))[1])
+
+
+def _over(table: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Two tables as one; where both say something, `table` counts."""
+    both = {**below, **table}
+    for key in set(table) & set(below):
+        if isinstance(table[key], dict) and isinstance(below[key], dict):
+            both[key] = _over(table[key], below[key])
+    return both
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -236,6 +328,20 @@ _RANGES: dict[str, tuple[float, float]] = {
     "finish.composite": (0, 1),
     "drawings.per_epoch": (0, 10_000_000),
     "drawings.per_label": (1, 1_000_000),
+    "views.photographs": (0, 100_000_000),
+    "views.drawings": (0, 100_000_000),
+    "views.size_px": (32, 1024),
+    "views.calm": (0, 1),
+    "teach.frozen_stages": (0, 100),
+    "teach.probe_passes": (0, 10_000),
+    "teach.passes": (1, 10_000),
+    "teach.batch": (1, 10_000),
+    "teach.probe_lr": (1e-9, 10),
+    "teach.peak_lr": (1e-9, 10),
+    "teach.weight_decay": (0, 10),
+    "teach.label_smoothing": (0, 1),
+    "teach.mixup": (0, 100),
+    "teach.average": (0, 1),
     "teacher.temperature": (0.01, 100),
     "teacher.alpha": (0, 1),
     "quantize.calibration_pictures": (1, 1_000_000),

@@ -19,7 +19,8 @@ from device.preprocess import preprocess
 from device.simulator.drawings import TRAINING_SHAPES
 from trainer.cli import run_app
 from trainer.data import open_dataset
-from trainer.distill import TrainingPictures, distill, draw_epoch, load_student, normalise
+from trainer.distill import distill, load_student
+from trainer.draws import TrainingPictures, draw_epoch, normalise
 from trainer.errors import StageMissing, TrainerError
 from trainer.progress import console
 from trainer.recipe import Finish, Recipe
