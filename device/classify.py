@@ -1,6 +1,6 @@
 """Classify: a picture -> Prediction, on the CPU, through onnxruntime.
 
-    Rgb -> preprocess -> session -> logits, features -> Prediction
+    Rgb -> preprocess -> session -> logits, features -> probabilities, familiarity -> Prediction
 
 Threads are explicit and never spin: an idle pool that spins took 184 % of a CPU at 6 Hz (AutoSplit64#51), and a count
 left at 0 makes onnxruntime pin threads, which a hardened service may not.
@@ -16,12 +16,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from device.bundle import Bundle
+from device.bundle import Bundle, OutOfDistribution
 from device.camera.frame import Rgb
 from device.errors import BundleMismatch
 from device.preprocess import preprocess
 
-__all__ = ["Classifier", "Prediction", "check_golden", "open_classifier", "softmax"]
+__all__ = ["Classifier", "Familiarity", "Prediction", "check_golden", "open_classifier", "softmax"]
 
 F32 = NDArray[np.float32]
 
@@ -36,6 +36,7 @@ class Prediction:
         features: float32 [F], pooled.
         labels: [K], the bundle's.
         ms: preprocessing and inference, milliseconds.
+        familiarity: see `Familiarity`; None where the bundle cannot tell.
     """
 
     logits: F32
@@ -43,6 +44,7 @@ class Prediction:
     features: F32
     labels: tuple[str, ...]
     ms: float
+    familiarity: float | None = None
 
     @property
     def label(self) -> str:
@@ -60,6 +62,37 @@ def softmax(logits: F32, temperature: float = 1.0) -> F32:
     scaled = logits / np.float32(temperature)
     power = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(power / power.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+class Familiarity:
+    """How much a picture's features are those of a thing that the model knows.
+
+    The cosine to the nearest label's mean, less half the cosine to the nearest mean of a strange kind; all of them seen
+    from the middle of the labels' means, since what every picture has in common tells nothing. -1.5..1.5, high is
+    familiar. Nine rows of 1,280 numbers cost 12,000 multiplications, a thousandth of the network.
+
+    What it is good for, and why this one: `trainer.familiar`.
+    """
+
+    def __init__(self, statistics: OutOfDistribution) -> None:
+        """Turn a manifest's statistics into what is multiplied with."""
+        means = np.array(statistics.means, np.float32)
+        self._middle = means.mean(axis=0)
+        self._labels = len(means)
+        rows = np.concatenate([means, np.array(statistics.strange or (), np.float32).reshape(-1, means.shape[1])])
+        self._rows = _unit(rows - self._middle)
+
+    def score(self, features: F32) -> F32:
+        """Familiarity, float32 [...], of features, float32 [..., F]."""
+        cosines = _unit(features - self._middle) @ self._rows.T
+        known, strange = cosines[..., : self._labels], cosines[..., self._labels :]
+        return np.asarray(known.max(axis=-1) - 0.5 * (strange.max(axis=-1) if strange.size else 0.0), np.float32)
+
+
+def _unit(rows: F32) -> F32:
+    """Each row at length 1; a row of zeros stays as it is."""
+    lengths = np.sqrt((rows * rows).sum(axis=-1, keepdims=True))
+    return np.asarray(rows / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
 
 
 class Classifier:
@@ -102,6 +135,8 @@ class Classifier:
                 f"{path}: onnxruntime {ort.__version__} cannot open it ({str(error).splitlines()[0]}); "
                 "ship the bundle again, or pack it with this version"
             ) from error
+        statistics = bundle.manifest.out_of_distribution
+        self._familiarity = None if statistics is None else Familiarity(statistics)
         self._spec = bundle.manifest.input
         declared = {
             self._spec.name: ("tensor(int8)", list(self._spec.shape)),
@@ -142,7 +177,9 @@ class Classifier:
                     "go back to the bundle before, or ship this one again"
                 )
         probs = softmax(logits[0], self.bundle.temperature)
-        return Prediction(logits[0], probs, features[0], self.labels, (time.perf_counter() - start_s) * 1e3)
+        familiarity = None if self._familiarity is None else float(self._familiarity.score(features[0]))
+        ms = (time.perf_counter() - start_s) * 1e3
+        return Prediction(logits[0], probs, features[0], self.labels, ms, familiarity)
 
 
 def check_golden(classifier: Classifier) -> None:

@@ -223,7 +223,7 @@ def events(
         if as_json:
             typer.echo(json.dumps(asdict(event)))
         elif event.kind == "decision":
-            sure = "" if event.accepted else ", not sure enough"
+            sure = "" if event.accepted else f", {event.detail}"
             typer.echo(f"{event.id:>6}  {event.at}  {event.label:<10} {event.prob:4.0%}  -> {event.bin}{sure}")
         else:
             typer.echo(f"{event.id:>6}  {event.at}  {event.kind:<10} {event.detail}")

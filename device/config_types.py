@@ -51,7 +51,7 @@ class DecideConfig:
     """What this bin decides otherwise than its bundle proposes; None leaves it as proposed.
 
     Attributes:
-        accept_prob: lowest pooled probability that counts as known, 0..1.
+        accept_prob: lowest pooled probability of one bin that counts as sure, 0..1; costs may ask for more.
         min_frames, max_frames: frames looked at before a decision, at least and at most.
     """
 

@@ -11,6 +11,11 @@ mistake in it, so they count as n_eff = n / (1 + (n - 1) rho) frames only, rho b
 (Kish's design effect). Evidence is the mean times n_eff: one frame keeps its calibrated probability, agreeing frames
 add at most a factor 1 / rho however many there are, and frames that disagree pull the mean, and with it the
 probability, down.
+
+Two doubts, kept apart because they call for different cures. *Unsure*: between two bins; a better look may settle it.
+*Strange*: none of the things that the model knows, however sure the softmax sounds, which must share out its one
+among the labels whatever it is shown (Hendrycks and Gimpel 2017). Sure means sure of the *bin*: cardboard at 0.5 and
+paper at 0.45 are one safe answer where one bin takes both. Which labels share a bin is the site's, see `route.rule_at`.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +33,10 @@ from device.errors import BundleMismatch, ConfigError
 if TYPE_CHECKING:  # only the name is needed, and classify loads onnxruntime
     from device.classify import Prediction
 
-__all__ = ["Decision", "Rule", "Vote"]
+__all__ = ["Decision", "Reason", "Rule", "Vote"]
+
+Reason = Literal["unsure", "strange"]
+"""Why a decision was not accepted, in a word for people and machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,13 @@ class Rule:
     """When the evidence for one item is enough.
 
     Attributes:
-        accept_prob: lowest pooled probability that counts as known, 0..1.
+        accept_prob: lowest pooled probability of one bin that counts as sure, 0..1.
         frame_correlation: correlation between two frames of an item that lies still, 0 (each frame is news) .. 1.
         min_frames: frames to look at before anything is decided, at least 1.
         max_frames: frames after which a decision falls either way, at least `min_frames`.
         temperature: what logits are divided by to become calibrated log-odds, above 0.
+        lowest_familiarity: a mean familiarity of the frames below it is strange; None judges none.
+        together: labels that share a bin, whose probabilities count together; a label in none stands alone.
 
     Raises:
         ConfigError: a value is outside its range; all of them at once.
@@ -51,6 +61,8 @@ class Rule:
     min_frames: int
     max_frames: int
     temperature: float
+    lowest_familiarity: float | None = None
+    together: tuple[frozenset[str], ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -85,8 +97,10 @@ class Decision:
         label: the likeliest material, also when `accepted` is False.
         prob: its pooled, calibrated probability, 0..1.
         probs: the same for every label, in the model's order; sums to 1.
-        accepted: False where the frames ran out before `prob` was high enough.
+        accepted: False where the frames ran out before every doubt was gone.
         frames: how many frames were looked at.
+        familiarity: mean of the frames', see `classify.Familiarity`; None where the model cannot tell.
+        reason: why it was not accepted, the doubt that was left; None when it was.
     """
 
     label: str
@@ -94,6 +108,8 @@ class Decision:
     probs: dict[str, float]
     accepted: bool
     frames: int
+    familiarity: float | None = None
+    reason: Reason | None = None
 
 
 class Vote:
@@ -107,7 +123,10 @@ class Vote:
     def __init__(self, rule: Rule, labels: Sequence[str]) -> None:
         self._rule = rule
         self._labels = tuple(labels)
+        alone = set(self._labels).difference(*rule.together)
+        self._shared = (*rule.together, *(frozenset({label}) for label in alone))
         self._sum_logits: NDArray[np.float64] = np.zeros(len(self._labels))
+        self._sum_familiarity: float | None = 0.0
         self._frames = 0
 
     def add(self, prediction: Prediction) -> Decision | None:
@@ -125,15 +144,20 @@ class Vote:
                 "swap models only between two items"
             )
         self._sum_logits += prediction.logits
+        if prediction.familiarity is None or self._sum_familiarity is None:
+            self._sum_familiarity = None
+        else:
+            self._sum_familiarity += prediction.familiarity
         self._frames += 1
         if self._frames < self._rule.min_frames:
             return None
         probs = self.state()
-        label = max(probs, key=probs.__getitem__)
-        accepted = probs[label] >= self._rule.accept_prob
-        if not accepted and self._frames < self._rule.max_frames:
+        familiarity = None if self._sum_familiarity is None else self._sum_familiarity / self._frames
+        doubt = self._doubt(probs, familiarity)
+        if doubt is not None and self._frames < self._rule.max_frames:
             return None
-        return Decision(label, probs[label], probs, accepted, self._frames)
+        label = max(probs, key=probs.__getitem__)
+        return Decision(label, probs[label], probs, doubt is None, self._frames, familiarity, doubt)
 
     def state(self) -> dict[str, float]:
         """The pooled probability of each label so far, in the model's order; all equal before the first frame."""
@@ -141,3 +165,11 @@ class Vote:
         log_odds = self._sum_logits * (evidence / self._rule.temperature)
         odds = np.exp(log_odds - log_odds.max())
         return dict(zip(self._labels, (odds / odds.sum()).tolist(), strict=True))
+
+    def _doubt(self, probs: dict[str, float], familiarity: float | None) -> Reason | None:
+        lowest = self._rule.lowest_familiarity
+        if lowest is not None and familiarity is not None and familiarity < lowest:
+            return "strange"
+        # fsum rounds once, so that a sum of all labels is 1 and not a hair less.
+        best = max(math.fsum(prob for label, prob in probs.items() if label in shared) for shared in self._shared)
+        return None if best >= self._rule.accept_prob else "unsure"

@@ -25,7 +25,7 @@ from device.errors import BundleError
 from device.events import Event
 from device.gate import Item, TrayState, View
 from device.model import Model, Models
-from device.route import Site, choose_bin
+from device.route import Site, choose_bin, rule_at
 from device.status import Decided, State, Status
 
 if TYPE_CHECKING:  # only the name is needed, and classify loads onnxruntime
@@ -201,7 +201,8 @@ class Engine:
             ballot = None
         if ballot is None:
             self._take_over_model(now_s)
-            ballot = _Ballot(Vote(self.model.rule, self.model.labels), view.item, now_s)
+            rule = rule_at(self.model.rule, self._site, self.model.labels)
+            ballot = _Ballot(Vote(rule, self.model.labels), view.item, now_s)
             self._ballot = ballot
         self._state = State.VOTING
         prediction = self._classify(view.item, now_s)
@@ -233,6 +234,7 @@ class Engine:
         event = self._log.add(
             Event(
                 "decision",
+                decision.reason or "",
                 mono_s=now_s,
                 label=decision.label,
                 prob=decision.prob,
@@ -254,6 +256,8 @@ class Engine:
             decision.frames,
             decision_ms,
             now_s,
+            decision.familiarity,
+            decision.reason,
         )
         self._ballot = None
         self._last = decided

@@ -65,7 +65,7 @@ class Event:
 
     Attributes:
         kind: what sort of thing; the fields below `detail` describe decisions and are None for other kinds.
-        detail: a sentence for people, empty when the other fields say it all.
+        detail: a sentence for people, empty when the other fields say it all; of a rejected decision, the reason.
         label: material with the highest probability, also when it was rejected.
         prob: probability of `label`, 0..1.
         probs: probability per label, 0..1.

@@ -15,13 +15,16 @@ __all__ = ["JsonLines", "Lines", "decision_fields"]
 
 
 def decision_fields(decided: Decided) -> dict[str, object]:
-    """What a JSON line says of a decision; probabilities to four places, milliseconds to one."""
+    """What a JSON line says of a decision; probabilities and familiarity to four places, milliseconds to one."""
+    familiarity = decided.familiarity
     return {
         "event": decided.event,
         "label": decided.label,
         "prob": round(decided.prob, 4),
         "probs": {label: round(prob, 4) for label, prob in decided.probs.items()},
         "accepted": decided.accepted,
+        "reason": decided.reason,
+        "familiarity": None if familiarity is None else round(familiarity, 4),
         "bin": decided.bin,
         "frames": decided.frames,
         "decision_ms": round(decided.decision_ms, 1),
@@ -39,7 +42,7 @@ class Lines:
         """Say what was decided on this frame, if anything."""
         decided = status.decided
         if decided is not None:
-            doubt = "" if decided.accepted else ", not sure enough"
+            doubt = "" if decided.reason is None else f", {decided.reason}"
             self._say(
                 f"{decided.event:>5}  {decided.label:<10} {decided.prob:4.0%}  -> {decided.bin}{doubt}"
                 f"  ({decided.frames} frames, {decided.decision_ms:.0f} ms)"

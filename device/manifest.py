@@ -101,7 +101,7 @@ class DecisionDefaults:
     """How sure is sure enough; a bin's calibration may override it.
 
     Attributes:
-        accept_prob: lowest pooled probability that names a material, 0..1.
+        accept_prob: lowest pooled probability of a site's bin that settles where an item goes, 0..1.
         min_frames, max_frames: frames looked at before a decision, at least and at most.
         frame_correlation: between frames of an item that lies still, 0..1.
     """
@@ -127,14 +127,17 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class OutOfDistribution:
-    """A cheap score of strangeness: the cosine between the features and the nearest label's mean.
+    """What tells a thing that the model knows from any other, by its features; scored by `classify.Familiarity`.
 
     Attributes:
-        means: float [K][F], unit length, one per label.
-        lowest: a cosine below it is strange, -1..1.
+        means: float [K][F], the mean features of each label, in the labels' order.
+        strange: float [S][F], the mean features of kinds of things that are none of the labels, such as a bare hand;
+            None where no example of one was at hand.
+        lowest: a familiarity below it is strange, -1.5..1.5.
     """
 
     means: tuple[tuple[float, ...], ...]
+    strange: tuple[tuple[float, ...], ...] | None
     lowest: float
 
 

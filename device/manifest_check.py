@@ -7,7 +7,6 @@ only the network itself can contradict (its shapes, its answers) is checked by `
 """
 
 import json
-import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,16 +146,23 @@ def _check_choices(m: Manifest, expect: _Expect) -> None:
 def _check_strangeness(m: Manifest, expect: _Expect) -> None:
     if m.out_of_distribution is None:
         return
-    means, lowest = m.out_of_distribution.means, m.out_of_distribution.lowest
-    at = "out_of_distribution"
+    means, strange = m.out_of_distribution.means, m.out_of_distribution.strange
+    lowest, at = m.out_of_distribution.lowest, "out_of_distribution"
     expect(
         len(means) == len(m.labels) and all(len(row) == m.features for row in means),
         f"{at}.means", [len(row) for row in means], f"{len(m.labels)} rows of {m.features}, as labels and features say",
     )  # fmt: skip
-    for index, row in enumerate(means):
-        length = math.hypot(*row)
-        expect(abs(length - 1) < 1e-3, f"{at}.means[{index}]", f"of length {length:g}", "length 1")
-    expect(-1 <= lowest <= 1, f"{at}.lowest", lowest, "-1 to 1")
+    if strange is not None:
+        expect(
+            len(strange) >= 1 and all(len(row) == m.features for row in strange),
+            f"{at}.strange", [len(row) for row in strange], f"one row or more of {m.features}, as features says",
+        )  # fmt: skip
+    for field, rows in (("means", means), ("strange", strange or ())):
+        for index, row in enumerate(rows):
+            largest = max(map(abs, row), default=0.0)
+            expect(largest <= 1e6, f"{at}.{field}[{index}]", f"as large as {largest:g}", "at most 1000000")
+    expect(len(set(means)) == len(means), f"{at}.means", "the same for two labels", "each its own")
+    expect(-1.5 <= lowest <= 1.5, f"{at}.lowest", lowest, "-1.5 to 1.5")
 
 
 def _check_metrics(metrics: Metrics, labels: tuple[str, ...], expect: _Expect) -> None:

@@ -73,13 +73,14 @@ def open_model(path: Path, rule_for: Callable[[Bundle], Rule], *, threads: int =
 
 def bundle_rule(bundle: Bundle) -> Rule:
     """The rule that a bundle proposes."""
-    proposed = bundle.decision
+    proposed, known = bundle.decision, bundle.manifest.out_of_distribution
     return Rule(
         accept_prob=proposed.accept_prob,
         frame_correlation=proposed.frame_correlation,
         min_frames=proposed.min_frames,
         max_frames=proposed.max_frames,
         temperature=bundle.temperature,
+        lowest_familiarity=None if known is None else known.lowest,
     )
 
 

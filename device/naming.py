@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device.config_types import Config
-from device.decide import Vote
+from device.decide import Reason, Vote
 from device.errors import ItemsError, PictureError
 from device.pictures import decode_picture, find_pictures
-from device.route import choose_bin
+from device.route import choose_bin, rule_at
 from device.run import load_model
 
 __all__ = ["Named", "name_pictures"]
@@ -29,6 +29,7 @@ class Named:
         label: the likeliest material, also when it was not accepted.
         probs: calibrated, per label, 0..1.
         bin: where this bin would send it.
+        accepted, reason, familiarity: see `decide.Decision`.
         ms: preprocessing and inference.
     """
 
@@ -38,10 +39,12 @@ class Named:
     probs: dict[str, float]
     bin: str
     accepted: bool
+    reason: Reason | None
+    familiarity: float | None
     ms: float
 
     def fields(self) -> dict[str, object]:
-        """What a JSON line says; probabilities to six places."""
+        """What a JSON line says; probabilities and familiarity to six places."""
         return {
             "path": self.path,
             "label": self.label,
@@ -49,6 +52,8 @@ class Named:
             "probs": {label: round(prob, 6) for label, prob in self.probs.items()},
             "bin": self.bin,
             "accepted": self.accepted,
+            "reason": self.reason,
+            "familiarity": None if self.familiarity is None else round(self.familiarity, 6),
             "ms": round(self.ms, 3),
         }
 
@@ -63,7 +68,7 @@ def name_pictures(
     """
     model, bundle = load_model(config, model_path)
     site = config.site_for(contamination=bundle.costs.contamination, missed=bundle.costs.missed)
-    rule = replace(model.rule, min_frames=1, max_frames=1)
+    rule = replace(rule_at(model.rule, site, model.labels), min_frames=1, max_frames=1)
     for path in paths:
         pictures = find_pictures(path)
         while True:
@@ -91,5 +96,7 @@ def name_pictures(
                 decision.probs,
                 to_bin,
                 decision.accepted,
+                decision.reason,
+                decision.familiarity,
                 prediction.ms,
             )

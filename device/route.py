@@ -1,5 +1,6 @@
 """Choose the bin of this site for a decided material.
 
+    Rule of the bundle -> rule_at -> Rule of this site -> decide.Vote
     decide.Decision -> choose_bin -> Bin -> drive
 
 Pure. A model knows materials, a site has bins: which bin takes what, and what a mistake costs here, is the site's
@@ -7,12 +8,13 @@ configuration and never the model's. It must never send an item that was not acc
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from device.decide import Decision
+from device.decide import Decision, Rule
 from device.errors import ConfigError
 
-__all__ = ["DEFAULT_SITE", "Bin", "Costs", "Site", "choose_bin", "home_bin"]
+__all__ = ["DEFAULT_SITE", "Bin", "Costs", "Site", "choose_bin", "home_bin", "rule_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,26 @@ class Site:
 def home_bin(label: str, site: Site) -> Bin:
     """The bin where a material belongs; the residual one for a material that no bin takes."""
     return next((bin_ for bin_ in site.bins if label in bin_.takes), site.residual)
+
+
+def rule_at(rule: Rule, site: Site, labels: Sequence[str]) -> Rule:
+    """The rule that a vote at this site follows.
+
+    Labels of one bin count together. And a recycling bin is cheaper than the residual one, whatever else the item may
+    be, from probability contamination / (contamination + missed) on: where that is more than the rule asks for, the
+    vote goes on looking instead of settling for an answer that `choose_bin` must then send to the residual bin.
+
+    Args:
+        rule: of the bundle, with what the bin's configuration changes.
+        labels: the model's.
+    """
+    shared: dict[str, frozenset[str]] = {}
+    for label in labels:
+        name = home_bin(label, site).name
+        shared[name] = shared.get(name, frozenset()) | {label}
+    total = site.costs.contamination + site.costs.missed
+    pays_from = site.costs.contamination / total if total > 0 else 0.0
+    return replace(rule, together=tuple(shared.values()), accept_prob=max(rule.accept_prob, pays_from))
 
 
 def choose_bin(decision: Decision, site: Site) -> Bin:

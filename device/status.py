@@ -2,12 +2,13 @@
 
     Engine.step -> Status -> View, Lines, simulate
 
-Knows no part of the bin but the words of gate and drive; it must never act.
+Knows no part of the bin but the words of gate, decide and drive; it must never act.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from device.decide import Reason
 from device.drive import Phase
 from device.gate import TrayState
 
@@ -37,6 +38,7 @@ class Decided:
         bin: where it goes; the residual bin when not accepted.
         decision_ms: from the first still frame to the decision, the last classify included.
         at_s: `captured_s` of the frame that settled it.
+        familiarity, reason: see `decide.Decision`.
     """
 
     event: int
@@ -48,6 +50,8 @@ class Decided:
     frames: int
     decision_ms: float
     at_s: float
+    familiarity: float | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

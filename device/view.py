@@ -265,7 +265,7 @@ def _decision_table(newest_first: Sequence[Decided], lines: int) -> Table:
     table.add_column("ms", justify="right")
     for row, decided in enumerate(newest_first):
         style = INK if row == 0 else QUIET
-        to_bin = decided.bin if decided.accepted else f"{decided.bin}, not sure enough"
+        to_bin = decided.bin if decided.reason is None else f"{decided.bin}, {decided.reason}"
         table.add_row(
             str(decided.event),
             decided.label,

@@ -145,7 +145,10 @@ def manifest(layout: str = "NCHW") -> Manifest:
         temperature=1.5,
         decision=DecisionDefaults(accept_prob=0.8, min_frames=2, max_frames=8, frame_correlation=0.8),
         costs=Costs(contamination=4.0, missed=1.0),
-        out_of_distribution=OutOfDistribution(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.6, 0.8)), 0.2),
+        # Green, red and blue are known; white is strange, grey is only unsure.
+        out_of_distribution=OutOfDistribution(
+            ((-1.0, 1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, -1.0, 1.0)), ((1.0, 1.0, 1.0),), -0.4
+        ),
         quantization=Quantization("S8S8 QDQ per-channel", HASH),
         metrics=Metrics(HASH, {"trashnet": score}, {"trashnet": score}, {"trashnet": score}),
         golden=Golden(pictures=len(GOLDEN_RGB), tolerance=0.05),

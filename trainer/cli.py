@@ -39,20 +39,46 @@ DEFAULT_RUN = Path("runs/nano")
 
 
 @app.command()
+def build(
+    sources: Annotated[list[str], typer.Argument(metavar="[NAME=]PATH...", help="Folders or zips of class folders.")],
+    out: Annotated[Path, typer.Option(help="New folder for the bundle.")],
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    split: Annotated[Path | None, typer.Option(help="A split to keep to, as `trainer data` writes it.")] = None,
+) -> None:
+    """Photographs in, a bundle out: every step in its order; goes on where it was cut off.
+
+    Example: trainer build trashnet=dataset-resized.zip --recipe trashnet --run runs/trashnet --out bundles/trashnet
+    """
+    from trainer.build import build as every_step
+    from trainer.dataset import parse_source
+    from trainer.recipe import load_recipe
+
+    bundle = every_step(run, [parse_source(text) for text in sources], load_recipe(recipe), out, split)
+    console.print(f"{out}: {bundle.name} {bundle.version}, {bundle.model.stat().st_size:,} bytes of INT8")
+
+
+@app.command()
 def data(
     sources: Annotated[list[str], typer.Argument(metavar="[NAME=]PATH...", help="Folders or zips of class folders.")],
     run: Run = DEFAULT_RUN,
     recipe: RecipeName = "nano",
     split: Annotated[Path | None, typer.Option(help="A split to keep to, as `trainer data` writes it.")] = None,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="PAGE.html", help="Write a page to look at, and suspected wrong labels.")
+    ] = None,
 ) -> None:
     """Read, check, group and split photographs.
 
     Example: trainer data trashnet=dataset-resized.zip organic=organic/ --run runs/nano
     """
+    from trainer.audit import audit_run, check_page
     from trainer.data import prepare_data
     from trainer.dataset import parse_source
     from trainer.recipe import load_recipe
 
+    if audit is not None:
+        check_page(audit)
     made = prepare_data(run, [parse_source(text) for text in sources], load_recipe(recipe), split)
     table = Table(
         "source", "target", *("train", "tune", "val"), title=f"{len(made.records)} pictures in {run / 'data'}"
@@ -64,21 +90,58 @@ def data(
     for (source, target), row in rows.items():
         table.add_row(source, target, *(str(row.get(name, 0)) for name in ("train", "tune", "val")))
     console.print(table)
+    if audit is not None:
+        audit_run(run, load_recipe(recipe), audit)
+
+
+@app.command()
+def views(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
+    """Make every training picture many times over, for teacher and students to share.
+
+    Example: trainer views --recipe carry --run runs/carry
+    """
+    from trainer.recipe import load_recipe
+    from trainer.views import make_views
+
+    made = make_views(run, load_recipe(recipe))
+    console.print(f"{len(made)} views of {made.pixels.shape[1]} px in {run / 'views'}")
+
+
+@app.command()
+def teach(
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "carry",
+    weights: Annotated[Path | None, typer.Option(help="A file in place of the published weights.")] = None,
+) -> None:
+    """Tune pretrained teachers on the views of a run, and keep their answers; goes on where it was cut off.
+
+    Example: trainer teach --recipe carry --run runs/carry
+    """
+    from trainer.recipe import load_recipe
+    from trainer.teach import teach as step
+
+    step(run, load_recipe(recipe), weights)
 
 
 @app.command()
 def distill(
     run: Run = DEFAULT_RUN,
     recipe: RecipeName = "nano",
-    teacher: Annotated[Path | None, typer.Option(help="Run folder whose student teaches this one.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Run whose teachers (or student) teach this one; lends its pictures.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Run whose pictures are used, without its teachers.")] = None,
 ) -> None:
     """Train the student, with or without a teacher; goes on where it was cut off.
 
-    Example: trainer distill --run runs/nano --teacher runs/lite0
+    Example: trainer distill --run runs/nano --teacher runs/carry
     """
+    from trainer.distill import borrow
     from trainer.distill import distill as step
     from trainer.recipe import load_recipe
 
+    if pictures is not None:
+        borrow(run, pictures)
     step(run, load_recipe(recipe), teacher)
 
 
@@ -117,6 +180,27 @@ def evaluate(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
 
 
 @app.command()
+def probe(
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    field: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Photographs of others, SOURCE/<label>/<picture>; only measured on."),
+    ] = None,
+) -> None:
+    """Ask a measured model harder questions: shortcuts, worse pictures, other people's photographs, unknown things.
+
+    Example: trainer probe --run runs/nano --field field.zip
+    """
+    from trainer.probe import probe as step
+    from trainer.probe_tables import probe_tables
+    from trainer.recipe import load_recipe
+
+    for part in probe_tables(step(run, load_recipe(recipe), field or [])):
+        console.print(part)
+
+
+@app.command()
 def pack(
     out: Annotated[Path, typer.Argument(help="New folder for the bundle.")],
     run: Run = DEFAULT_RUN,
@@ -133,6 +217,28 @@ def pack(
     console.print(
         f"{out}: {bundle.name} {bundle.version}, {bundle.model.stat().st_size:,} bytes of INT8; golden pictures pass"
     )
+
+
+@app.command()
+def bench(
+    recipe: RecipeName = "nano",
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each part is measured.")] = 5.0,
+) -> None:
+    """Measure how many pictures a second this machine augments, trains on and has a teacher answer.
+
+    Example: trainer bench --recipe nano
+    """
+    from trainer.bench import bench as step
+    from trainer.machine import open_machine
+    from trainer.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    with open_machine() as machine:
+        table = Table("part", "pictures/s", f"{loaded.train.pictures_per_epoch:,} of them", title=machine.name)
+        for speed in step(loaded, machine, seconds):
+            minutes = loaded.train.pictures_per_epoch / speed.pictures_per_s / 60
+            table.add_row(speed.what, f"{speed.pictures_per_s:.1f}", f"{minutes:.1f} min")
+        console.print(table)
 
 
 def _score_row(source: str, int8: Score, float32: Score) -> tuple[str, ...]:

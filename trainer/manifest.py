@@ -26,6 +26,7 @@ from device.bundle import (
     Licences,
     Manifest,
     Metrics,
+    OutOfDistribution,
     Quantization,
     Resize,
     Score,
@@ -50,6 +51,7 @@ class Draft:
     """What is not known before the model has been measured; the defaults make a bundle that can be opened.
 
     Attributes:
+        out_of_distribution: see `trainer.familiar`; None judges nothing as strange.
         golden_rgb: uint8 [G, H, W, 3].
         golden_logits: float32 [G, K]; zeros where None.
     """
@@ -57,6 +59,7 @@ class Draft:
     temperature: float = 1.0
     int8: dict[str, Score] = field(default_factory=dict)
     float32: dict[str, Score] = field(default_factory=dict)
+    out_of_distribution: OutOfDistribution | None = None
     golden_rgb: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 8, 8, 3), np.uint8))
     golden_logits: NDArray[np.float32] | None = None
     card: str = "A draft, for measuring only.\n"
@@ -111,7 +114,7 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft) -> Bundle:
         # Costs decide: naming pays from p = contamination / (contamination + missed) on.
         decision=DecisionDefaults(accept_prob=0.8, min_frames=2, max_frames=8, frame_correlation=0.8),
         costs=Costs(contamination=4.0, missed=1.0),
-        out_of_distribution=None,
+        out_of_distribution=draft.out_of_distribution,
         quantization=Quantization(quantized["scheme"], quantized["calibration_sha256"]),
         metrics=Metrics(
             split_sha256=hashlib.sha256(dataset.split_path.read_bytes()).hexdigest(),

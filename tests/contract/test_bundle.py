@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import HASH, LABELS, make_bundle, manifest, network, read_manifest, replace_file, rewrite
+from bundles import HASH, LABELS, golden, make_bundle, manifest, network, read_manifest, replace_file, rewrite
 
 import device
-from device.bundle import MANIFEST, Score, load_bundle, write_bundle
+from device.bundle import MANIFEST, Licences, Score, load_bundle, write_bundle
 from device.classify import open_classifier
 from device.errors import BundleError, BundleMismatch, BundleNotFound, BundleUnsupported
 
@@ -60,6 +61,14 @@ def test_the_version_names_the_manifests_bytes(folder: Path) -> None:
     before = load_bundle(folder).version
     (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes() + b"\n")
     assert load_bundle(folder).version != before
+
+
+def test_a_row_of_numbers_is_one_line_and_a_text_stays_as_it_is(tmp_path: Path) -> None:
+    made = replace(manifest(), licences=Licences(("list: [ 1, 2 ]",), ("ImageNet: Apache-2.0",)))
+    write_bundle(tmp_path / "b", made, {"model.onnx": network(), "golden.npz": golden()}, "")
+    lines = (tmp_path / "b" / MANIFEST).read_text().splitlines()
+    assert lines[lines.index('  "means": [') + 1] == "   [-1.0,1.0,-1.0],"
+    assert '   "list: [ 1, 2 ]"' in lines
 
 
 def test_optional_parts_may_be_absent(folder: Path) -> None:
@@ -137,7 +146,7 @@ WRONG_TYPES: dict[type, list[Any]] = {
     list: [7, "text", {}],
     dict: [7, "text", []],
 }
-OPTIONAL = [("out_of_distribution",), ("metrics", "teacher")]
+OPTIONAL = [("out_of_distribution",), ("out_of_distribution", "strange"), ("metrics", "teacher")]
 IMPOSSIBLE: dict[type, list[Any]] = {
     bool: [],
     int: [-(10**9), 10**30, 10**400, float("nan"), float("inf")],
@@ -222,6 +231,9 @@ SHAPE = "[1, 3, 16, 16], as input.resize and input.layout say"
         ("input.shape", [1, 16, 16, 3], "[1, 16, 16, 3]", SHAPE),
         ("decision.max_frames", 1, "1", "min_frames to 1000"),
         ("out_of_distribution.means", [[0.0, 2.0, 0.0]], "[3]", "3 rows of 3, as labels and features say"),
+        ("out_of_distribution.means", [[0.0, 2.0, 0.0]] * 3, "'the same for two labels'", "each its own"),
+        ("out_of_distribution.strange", [[0.0, 2.0]], "[2]", "one row or more of 3, as features says"),
+        ("out_of_distribution.lowest", 1.6, "1.6", "-1.5 to 1.5"),
         ("metrics.int8.trashnet.pictures", 31, "31", "30, as metrics.float32 has"),
     ],
 )

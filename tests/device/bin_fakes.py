@@ -22,7 +22,7 @@ SITE = Site(
     (Bin("Glass", frozenset({"glass"})), Bin("Paper", frozenset({"paper"})), Bin("Rest", frozenset(), True)),
     Costs(4.0, 1.0),
 )
-RULE = Rule(accept_prob=0.8, frame_correlation=0.5, min_frames=2, max_frames=3, temperature=1.0)
+RULE = Rule(accept_prob=0.8, frame_correlation=0.5, min_frames=2, max_frames=3, temperature=1.0, lowest_familiarity=0.2)
 OUTPUTS = FlapOutputs(
     flaps=tuple(PinnedServo(bin_.name, pin, rest_us=1000) for bin_, pin in zip(SITE.bins, (5, 6, 13), strict=True)),
     open_us={"Glass": 2000, "Paper": 1900, "Rest": 1800},
@@ -54,10 +54,10 @@ class ScriptedGate:
         return self.views.pop(0) if len(self.views) > 1 else self.views[0]
 
 
-def prediction(label: str, logit: float = 6.0, ms: float = 5.0) -> Prediction:
+def prediction(label: str, logit: float = 6.0, ms: float = 5.0, familiarity: float | None = None) -> Prediction:
     logits = np.array([logit if each == label else 0.0 for each in LABELS], np.float32)
     probs = np.exp(logits) / np.exp(logits).sum()
-    return Prediction(logits, probs.astype(np.float32), np.zeros(4, np.float32), LABELS, ms)
+    return Prediction(logits, probs.astype(np.float32), np.zeros(4, np.float32), LABELS, ms, familiarity)
 
 
 class ScriptedClassifier:
@@ -101,11 +101,11 @@ class MemoryLog:
 class Bench:
     """An engine with real mock pins around scripted eyes."""
 
-    def __init__(self, views: Sequence[str | View], *script: Prediction | Exception) -> None:
+    def __init__(self, views: Sequence[str | View], *script: Prediction | Exception, site: Site = SITE) -> None:
         self.log = MemoryLog()
         self.trace: list[Driven] = []
         self.gate = ScriptedGate("empty")
-        self.engine = Engine(self.gate, model(*script), SITE, self.open_drive(), self.log)
+        self.engine = Engine(self.gate, model(*script), site, self.open_drive(), self.log)
         # The drive first brings its three servos to rest, in an empty tray.
         self.now_s = 0.0
         while self.engine.drive.phase != "parked":

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from bundles import LABELS, SCALE, WEIGHTS, make_bundle, network, rewrite
 
-from device.bundle import load_bundle
+from device.bundle import OutOfDistribution, load_bundle
 from device.camera.frame import Rgb
-from device.classify import Classifier, softmax
+from device.classify import Classifier, Familiarity, softmax
 from device.errors import BundleMismatch
 
 
@@ -90,3 +90,39 @@ def test_a_network_that_breaks_on_some_pictures_says_so_then(tmp_path: Path) -> 
     assert classifier.classify(plain(200, 200, 200)).features.min() > 0
     with pytest.raises(BundleMismatch, match="the network's features are nan, nan, nan, expected finite numbers"):
         classifier.classify(plain(10, 10, 10))
+
+
+MEANS = ((3.0, 1.0), (-1.0, 1.0))  # their middle is 1, 1; from there one lies right, the other left
+
+
+@pytest.mark.parametrize(
+    ("features", "known", "less_half_of_strange"),
+    [
+        ((9.0, 1.0), 1.0, 1.0),  # right: as a label, across from the strange kind
+        ((-5.0, 1.0), 1.0, 1.0),  # left
+        ((1.0, 4.0), 0.0, -0.5),  # up: as the strange kind
+        ((4.0, 5.0), 0.6, 0.2),  # 3 to the right and 4 up
+        ((1.0, -7.0), 0.0, 0.5),  # down: neither, and away from the strange kind
+        ((1.0, 1.0), 0.0, 0.0),  # the middle itself has no direction
+    ],
+)
+def test_familiarity_by_hand(features: tuple[float, ...], known: float, less_half_of_strange: float) -> None:
+    row = np.array(features, np.float32)
+    assert float(Familiarity(OutOfDistribution(MEANS, None, 0.0)).score(row)) == pytest.approx(known)
+    with_strange = OutOfDistribution(MEANS, ((1.0, 3.0),), 0.0)
+    assert float(Familiarity(with_strange).score(row)) == pytest.approx(less_half_of_strange)
+
+
+def test_the_nearest_of_several_strange_kinds_counts_and_rows_are_scored_one_by_one() -> None:
+    familiarity = Familiarity(OutOfDistribution(MEANS, ((1.0, 3.0), (1.0, -8.0)), 0.0))
+    made = familiarity.score(np.array([[9, 1], [1, 4], [1, -7]], np.float32))
+    assert (made.dtype, made.tolist()) == (np.float32, [1.0, -0.5, -0.5])
+
+
+def test_a_prediction_says_how_familiar_the_features_are_where_the_bundle_can_tell(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "b").path
+    green, white = (Classifier(load_bundle(path)).classify(rgb) for rgb in (plain(0, 200, 0), plain(250, 250, 250)))
+    assert green.familiarity == pytest.approx(0.9252 + 0.5 * 0.3811, abs=1e-3)
+    assert white.familiarity == pytest.approx(-0.5, abs=1e-3)
+    rewrite(path, lambda table: table.update(out_of_distribution=None))
+    assert Classifier(load_bundle(path)).classify(plain(0, 200, 0)).familiarity is None

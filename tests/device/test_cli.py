@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bundles import LABELS, make_bundle
+from bundles import LABELS, make_bundle, rewrite
 
 from device.cli import run_app
 from device.config import REFERENCE_BUILDS
@@ -134,7 +134,8 @@ def test_classify_names_pictures_as_json_lines(tmp_path: Path, bundle: str, caps
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert err == ""
-    assert [list(line) for line in lines] == [["path", "label", "prob", "probs", "bin", "accepted", "ms"]] * 2
+    names = ["path", "label", "prob", "probs", "bin", "accepted", "reason", "familiarity", "ms"]
+    assert [list(line) for line in lines] == [names] * 2
     assert [(Path(line["path"]).name, line["label"], line["bin"], line["accepted"]) for line in lines] == [
         ("a.png", "glass", "Glass", True),
         ("b.png", "metal", "Metal", True),
@@ -149,7 +150,19 @@ def test_classify_says_the_likeliest_label_also_when_it_is_rejected(
     path = picture(tmp_path / "grey.png", (120, 131, 120))
     assert run_app(["classify", str(path), "--model", bundle, "--json"]) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["label"], line["accepted"], line["bin"]) == ("glass", False, "Trash")
+    assert (line["label"], line["accepted"], line["reason"], line["bin"]) == ("glass", False, "unsure", "Trash")
+
+
+def test_classify_says_what_is_strange_however_sure_the_softmax_sounds(
+    tmp_path: Path, bundle: str, capsys: pytest.CaptureFixture[str]
+):
+    rewrite(Path(bundle), lambda table: table["out_of_distribution"].update(lowest=0.5))
+    path = picture(tmp_path / "pink.png", (250, 130, 150))
+    assert run_app(["classify", str(path), "--model", bundle, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["label"], line["accepted"], line["reason"], line["bin"]) == ("metal", False, "strange", "Trash")
+    assert line["prob"] > 0.99
+    assert line["familiarity"] < 0.5
 
 
 def test_classify_goes_on_after_a_bad_file(tmp_path: Path, bundle: str, capsys: pytest.CaptureFixture[str]):
@@ -205,12 +218,8 @@ def recorded(state: Path) -> Path:
     probs = dict.fromkeys(LABELS, 0.0)
     with EventLog(state / "events.db", wall=lambda: 1_790_000_000.0) as log:
         log.add(Event("start", "wastebin 0.1.0", mono_s=1.0))
-        for label, accepted in (("glass", True), ("paper", False)):
-            log.add(
-                Event(
-                    "decision", "", label, 0.9, probs, accepted, "Glass" if accepted else "Trash", 3, 120.0, "1-a", 2.0
-                )
-            )
+        for label, reason, to_bin in (("glass", "", "Glass"), ("paper", "strange", "Trash")):
+            log.add(Event("decision", reason, label, 0.9, probs, not reason, to_bin, 3, 120.0, "1-a", 2.0))
     return state / "events.db"
 
 
@@ -219,7 +228,7 @@ def test_events_lists_what_happened(recorded: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.splitlines() == [
         "     1  2026-09-21T14:13:20.000+00:00  start      wastebin 0.1.0",
         "     2  2026-09-21T14:13:20.000+00:00  glass       90%  -> Glass",
-        "     3  2026-09-21T14:13:20.000+00:00  paper       90%  -> Trash, not sure enough",
+        "     3  2026-09-21T14:13:20.000+00:00  paper       90%  -> Trash, strange",
     ]
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ def rule(accept_prob: float = 0.8, frame_correlation: float = 0.0, min_frames: i
     return Rule(accept_prob, frame_correlation, min_frames, max_frames, temperature=1.0)
 
 
-def prediction(*logits: float, labels: tuple[str, ...] = LABELS) -> Prediction:
+def prediction(*logits: float, labels: tuple[str, ...] = LABELS, familiarity: float | None = None) -> Prediction:
     values = np.array(logits, np.float32)
-    return Prediction(values, softmax(values), np.zeros(4, np.float32), labels, 1.0)
+    return Prediction(values, softmax(values), np.zeros(4, np.float32), labels, 1.0, familiarity)
 
 
 def odds(decision: Decision) -> float:
@@ -38,7 +39,7 @@ def test_one_frame_keeps_its_own_calibrated_probability() -> None:
         {"glass": math.exp(2) / total, "metal": math.exp(1) / total, "paper": 1 / total}
     )
     assert (decision.label, decision.prob) == ("glass", decision.probs["glass"])
-    assert (decision.accepted, decision.frames) == (True, 1)
+    assert (decision.accepted, decision.frames, decision.reason, decision.familiarity) == (True, 1, None, None)
 
 
 def test_independent_frames_add_their_log_odds() -> None:
@@ -98,6 +99,7 @@ def test_gives_up_at_max_frames_and_still_names_the_likeliest() -> None:
     assert decisions[:2] == [None, None]
     assert decisions[2] is not None
     assert (decisions[2].label, decisions[2].accepted, decisions[2].frames) == ("metal", False, 3)
+    assert decisions[2].reason == "unsure"
 
 
 def test_probabilities_sum_to_one_in_the_order_of_the_labels_even_for_huge_logits() -> None:
@@ -136,3 +138,53 @@ def test_a_rule_names_all_its_problems_at_once() -> None:
 @pytest.mark.parametrize(("frames", "worth"), [(0, 0.0), (1, 1.0), (2, 4 / 3), (4, 1.6)])
 def test_effective_frames_at_correlation_one_half(frames: int, worth: float) -> None:
     assert rule(frame_correlation=0.5).effective_frames(frames) == pytest.approx(worth)
+
+
+def judged(lowest: float | None, *familiarities: float | None) -> list[tuple[str | None, float | None, int] | None]:
+    """Reason, familiarity and frames after each of these frames, all of which are surely glass."""
+    vote = Vote(replace(rule(max_frames=3), lowest_familiarity=lowest), LABELS)
+    decisions = [vote.add(prediction(9.0, 0.0, 0.0, familiarity=each)) for each in familiarities]
+    return [each and (each.reason, each.familiarity, each.frames) for each in decisions]
+
+
+def test_a_strange_thing_is_never_accepted_however_sure_the_softmax_sounds() -> None:
+    assert judged(0.25, 0.125, 0.125, 0.125) == [None, None, ("strange", 0.125, 3)]
+
+
+def test_the_mean_of_the_frames_tells_what_is_strange() -> None:
+    assert judged(0.25, 0.125, 0.25, 0.375) == [None, None, (None, 0.25, 3)]
+    assert judged(0.25, 0.5) == [(None, 0.5, 1)]
+
+
+def test_a_thing_is_called_strange_rather_than_unsure_where_it_is_both() -> None:
+    vote = Vote(replace(rule(max_frames=1), lowest_familiarity=0.0), LABELS)
+    decision = vote.add(prediction(0.1, 0.0, 0.0, familiarity=-0.5))
+    assert decision is not None
+    assert (decision.accepted, decision.reason) == (False, "strange")
+
+
+def test_nothing_is_strange_to_a_model_that_cannot_tell() -> None:
+    assert judged(None, -1.5) == [(None, -1.5, 1)]
+    assert judged(0.25, None) == [(None, None, 1)]
+
+
+def test_labels_that_share_a_bin_count_together() -> None:
+    # 0.5, 0.45 and 0.05.
+    frame = (math.log(10), math.log(9), 0.0)
+    apart, shared = rule(max_frames=1), replace(rule(max_frames=1), together=(frozenset({"glass", "metal"}),))
+    (doubtful,), (settled,) = decide(apart, frame), decide(shared, frame)
+    assert doubtful is not None
+    assert settled is not None
+    assert (doubtful.label, doubtful.prob, doubtful.reason) == ("glass", pytest.approx(0.5), "unsure")
+    assert (settled.label, settled.prob, settled.reason) == ("glass", pytest.approx(0.5), None)
+    assert settled.probs == doubtful.probs
+
+
+def test_a_label_outside_every_shared_bin_stands_alone() -> None:
+    shared = replace(rule(max_frames=1), together=(frozenset({"glass", "metal"}),))
+    assert [decision and decision.reason for decision in decide(shared, (0.0, 0.0, 9.0))] == [None]
+
+
+def test_one_bin_for_everything_is_sure_at_once() -> None:
+    shared = replace(rule(1.0), together=(frozenset(LABELS),))
+    assert [decision and decision.reason for decision in decide(shared, (0.3, 0.2, 0.1))] == [None]

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from bin_fakes import BOX, SITE, Bench, model, prediction, view
 
 from device.errors import BundleMismatch, BundleNotFound
 from device.events import Event
+from device.route import Bin, Costs
 
 GLASS_MOVES = [("Glass", 2000.0), ("Glass", None), ("Glass", 1000.0), ("Glass", None)]
 GLASS = prediction("glass")
@@ -49,8 +52,37 @@ def test_records_a_decision_as_exactly_one_event_with_all_it_knows():
 def test_sends_what_it_is_not_sure_of_to_the_residual_bin_after_the_last_frame():
     bench = Bench(["empty", *still(6), "empty"], prediction("glass", logit=0.3))
     bench.steps(12)
-    assert [(e.label, e.accepted, e.bin, e.frames) for e in bench.log.events] == [("glass", False, "Rest", 3)]
+    assert [(e.label, e.accepted, e.detail, e.bin, e.frames) for e in bench.log.events] == [
+        ("glass", False, "unsure", "Rest", 3)
+    ]
     assert bench.moved() == [("Rest", 1800.0), ("Rest", None), ("Rest", 1000.0), ("Rest", None)]
+
+
+def test_sends_what_is_strange_to_the_residual_bin_however_sure_the_softmax_sounds():
+    bench = Bench(["empty", *still(6), "empty"], prediction("glass", familiarity=0.1))
+    decided = [status.decided for status in (bench.step() for _ in range(12)) if status.decided]
+    assert [(e.label, e.accepted, e.detail, e.bin, e.frames) for e in bench.log.events] == [
+        ("glass", False, "strange", "Rest", 3)
+    ]
+    assert [(each.reason, each.familiarity) for each in decided] == [("strange", pytest.approx(0.1))]
+    assert bench.moved() == [("Rest", 1800.0), ("Rest", None), ("Rest", 1000.0), ("Rest", None)]
+
+
+def test_looks_longer_where_contamination_costs_more():
+    # Glass after one frame, two, three: 0.79, 0.88, 0.91; a site where it costs nine times a miss asks for 0.9.
+    for cost, frames in ((4.0, 2), (9.0, 3)):
+        bench = Bench([*still(4), "empty"], prediction("glass", logit=2.0), site=replace(SITE, costs=Costs(cost, 1.0)))
+        bench.steps(8)
+        assert [(e.label, e.accepted, e.bin, e.frames) for e in bench.log.events] == [("glass", True, "Glass", frames)]
+
+
+def test_is_sure_of_a_bin_that_takes_both_materials_it_wavers_between():
+    both = (Bin("Glass", frozenset({"glass", "paper"})), Bin("Paper", frozenset()), Bin("Rest", frozenset(), True))
+    seen = replace(prediction("glass"), logits=np.array([4.0, 3.9, 0.0], np.float32))
+    for bins, expected in ((SITE.bins, (False, "Rest", 3)), (both, (True, "Glass", 2))):
+        bench = Bench([*still(4), "empty"], seen, site=replace(SITE, bins=bins))
+        bench.steps(8)
+        assert [(e.label, e.accepted, e.bin, e.frames) for e in bench.log.events] == [("glass", *expected)]
 
 
 def test_starts_the_vote_over_when_the_item_moves():

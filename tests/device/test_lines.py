@@ -3,9 +3,11 @@
 import io
 import json
 
+import pytest
 from bin_fakes import RGB, Bench, prediction
 
 from device.camera.frame import Frame
+from device.classify import Prediction
 from device.lines import JsonLines, Lines
 
 FRAME = Frame(RGB, 0.0, 0)
@@ -23,10 +25,17 @@ def test_says_one_line_for_each_decision():
     assert out.getvalue() == "    1  glass      100%  -> Glass  (2 frames, 130 ms)\n"
 
 
-def test_says_when_it_was_not_sure_enough():
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (prediction("glass", logit=0.3), "    1  glass       44%  -> Rest, unsure  (3 frames, 255 ms)\n"),
+        (prediction("glass", familiarity=0.1), "    1  glass      100%  -> Rest, strange  (3 frames, 255 ms)\n"),
+    ],
+)
+def test_says_in_a_word_why_it_was_not_accepted(seen: Prediction, said: str):
     out = io.StringIO()
-    run(Lines(out), ["item", "item", "item", "empty"], 8, prediction("glass", logit=0.3))
-    assert out.getvalue() == "    1  glass       44%  -> Rest, not sure enough  (3 frames, 255 ms)\n"
+    run(Lines(out), ["item", "item", "item", "empty"], 8, seen)
+    assert out.getvalue() == said
 
 
 def test_says_an_alarm_once_and_faults_as_they_come_and_go():
@@ -64,6 +73,8 @@ def test_json_lines_hold_every_change_of_state_and_the_decision():
         "prob": 0.9993,
         "probs": {"glass": 0.9993, "paper": 0.0003, "trash": 0.0003},
         "accepted": True,
+        "reason": None,
+        "familiarity": None,
         "bin": "Glass",
         "frames": 2,
         "decision_ms": 130.0,

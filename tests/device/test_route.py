@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from device.decide import Decision
+from device.decide import Decision, Rule
 from device.errors import ConfigError
-from device.route import DEFAULT_SITE, Bin, Costs, Site, choose_bin, home_bin
+from device.route import DEFAULT_SITE, Bin, Costs, Site, choose_bin, home_bin, rule_at
 
 TRASH = Bin("Trash", frozenset({"trash"}), is_residual=True)
 
@@ -112,3 +113,38 @@ def test_costs_name_all_their_problems_at_once() -> None:
         "costs: contamination is -1.0, expected a number of 0 or more; correct it",
         "costs: missed is inf, expected a number of 0 or more; correct it",
     ]
+
+
+LABELS = ("cardboard", "glass", "metal", "organic", "paper", "plastic", "trash")
+RULE = Rule(0.8, 0.8, 2, 8, 1.5, lowest_familiarity=0.25)
+
+
+def test_the_rule_of_a_site_counts_the_materials_of_one_bin_together() -> None:
+    alone = [frozenset({label}) for label in ("glass", "metal", "organic", "plastic", "trash")]
+    assert rule_at(RULE, DEFAULT_SITE, LABELS) == replace(RULE, together=(frozenset({"cardboard", "paper"}), *alone))
+
+
+def test_what_no_bin_takes_counts_together_with_the_residual_bin() -> None:
+    site = Site((Bin("Glass", frozenset({"glass"})), TRASH))
+    assert rule_at(RULE, site, ("glass", "metal", "trash")).together == (
+        frozenset({"glass"}),
+        frozenset({"metal", "trash"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("contamination", "missed", "accept_prob"),
+    # From contamination / (contamination + missed) on a recycling bin pays; the bundle's 0.8 is the least.
+    [(4.0, 1.0, 0.8), (9.0, 1.0, 0.9), (1.0, 1.0, 0.8), (0.0, 0.0, 0.8), (1.0, 0.0, 1.0)],
+)
+def test_costs_of_a_site_may_ask_for_more_certainty_never_for_less(
+    contamination: float, missed: float, accept_prob: float
+) -> None:
+    site = Site(DEFAULT_SITE.bins, Costs(contamination, missed))
+    assert rule_at(RULE, site, LABELS).accept_prob == pytest.approx(accept_prob)
+
+
+def test_a_vote_that_just_accepts_a_recycling_bin_is_not_overruled_by_costs() -> None:
+    site = Site(DEFAULT_SITE.bins, Costs(contamination=9.0, missed=1.0))
+    least = rule_at(RULE, site, LABELS).accept_prob
+    assert bin_for(site, glass=least + 1e-9, trash=1 - least - 1e-9) == "Glass"

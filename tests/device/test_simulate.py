@@ -204,7 +204,7 @@ def test_says_each_decision_with_its_truth(tmp_path: Path):
     assert tally.right == pytest.approx(sum(line["truth"] == "glass" for line in of_items) / 2, abs=1e-6)
     assert list(says[0]) == [
         *("visit", "kind", "truth", "item", "event", "label", "prob", "probs"),
-        *("accepted", "bin", "frames", "decision_ms"),
+        *("accepted", "reason", "familiarity", "bin", "frames", "decision_ms"),
     ]
 
 

@@ -84,13 +84,13 @@ def test_shows_bins_flaps_counts_and_the_last_decisions(voting: Status):
         jams=1,
     )
     view.frame(moving, FRAME)
-    unsure = replace(DECIDED, event=8, label="paper", prob=0.5, accepted=False, bin="Rest", frames=8)
-    view.frame(replace(moving, decided=unsure), FRAME)
+    strange = replace(DECIDED, event=8, label="paper", prob=0.5, accepted=False, bin="Rest", frames=8, reason="strange")
+    view.frame(replace(moving, decided=strange), FRAME)
     lines = [" ".join(line.strip("│╭╮╰╯─ ").split()) for line in drawn(view)]
     assert lines[14:17] == ["Glass Paper Rest", "open · ·", "2 0 1"]
     assert lines[18:21] == [
         "no material sure goes to frames ms",
-        "8 paper 50% Rest, not sure enough 8 240",
+        "8 paper 50% Rest, strange 8 240",
         "7 glass 96% Glass 3 240",
     ]
     assert lines[22] == "Glass 2000 µs · one jam · contamination: not known, it needs corrections"
