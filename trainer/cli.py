@@ -131,6 +131,7 @@ def distill(
         Path | None, typer.Option(help="Run whose teachers (or student) teach this one; lends its pictures.")
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Run whose pictures are used, without its teachers.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file in place of what the recipe starts from.")] = None,
 ) -> None:
     """Train the student, with or without a teacher; goes on where it was cut off.
 
@@ -142,7 +143,7 @@ def distill(
 
     if pictures is not None:
         borrow(run, pictures)
-    step(run, load_recipe(recipe), teacher)
+    step(run, load_recipe(recipe), teacher, weights)
 
 
 @app.command()
@@ -198,6 +199,30 @@ def probe(
 
     for part in probe_tables(step(run, load_recipe(recipe), field or [])):
         console.print(part)
+
+
+@app.command()
+def report(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The page to write, one HTML file that needs nothing else.")],
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="RUN:RECIPE", help="A run to compare with; may be given many times.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--json", help="Where to write the same as JSON.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Where to write the bundle's card, Markdown.")] = None,
+) -> None:
+    """Say on one page everything that was measured of a run, and what was not.
+
+    Example: trainer report --run runs/nano --out report.html --also runs/control:nano
+    """
+    from trainer.recipe import load_recipe
+    from trainer.report import make_report, parse_also, save_report
+
+    others = [parse_also(text) for text in also or []]
+    save_report(make_report(run, load_recipe(recipe), others), out, data, card)
+    console.print(f"{out}: {out.stat().st_size:,} bytes", soft_wrap=True)
 
 
 @app.command()

@@ -32,7 +32,7 @@ from trainer.errors import DatasetError
 from trainer.nets import MEAN, STD, imagenet_lite0
 from trainer.progress import console, track
 from trainer.recipe import Recipe
-from trainer.split import assign_splits, group_near_copies
+from trainer.split import SHARES, assign_splits, group_near_copies
 from trainer.stage import Stage
 
 __all__ = ["Dataset", "open_dataset", "prepare_data"]
@@ -78,6 +78,9 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
         "sources": [(source.name, *_stamp(source.path)) for source in sources],
         "split": split.read_text(encoding="utf-8") if split and split.is_file() else str(split),
     }
+    shares = dict(zip(SPLITS, recipe.data.shares, strict=True))
+    if shares != SHARES:  # named only where it says something: data that was read before there was a choice stays
+        inputs["shares"] = shares
     stage = Stage(run, "data", inputs)
     if stage.is_done:
         console.print(f"data: unchanged, {len(read_records(stage.path / 'records.tsv'))} pictures")
@@ -105,12 +108,10 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     features = _features(pixels[:count])
     np.save(stage.path / "features.npy", features.astype(np.float16))  # the audit looks at them again
     groups = group_near_copies(features, recipe.data.same_object)
-    records = with_split(assign_splits(records, groups, recipe.train.seed), given)
+    records = with_split(assign_splits(records, groups, recipe.train.seed, shares), given)
     if leaks := sum(len({records[i].split for i in members}) > 1 for members in _by_group(records).values()):
         console.print(f"note: the given split puts {leaks} groups of near-copies on both sides")
-    missing = set(SPLITS) - {record.split for record in records}
-    if missing:
-        raise DatasetError(f"{run}: no picture falls into {', '.join(sorted(missing))}; add pictures")
+    _check_splits(records, recipe.data.labels)
     write_records(records, stage.path / "records.tsv")
     write_split(records, stage.path / "split.txt")
     sizes = Counter(record.group for record in records)
@@ -139,6 +140,19 @@ def open_dataset(run: Path) -> Dataset:
     path = run / "data"
     pixels, alpha = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ("pixels", "alpha"))
     return Dataset(read_records(path / "records.tsv"), pixels, alpha, sources, path / "split.txt", fingerprint)
+
+
+def _check_splits(records: Sequence[Record], labels: Sequence[str]) -> None:
+    """Refuse a label that could not be trained on, chosen by or measured."""
+    for label in labels:
+        of_label = [record for record in records if record.target == label]
+        found = [split for split in SPLITS if any(record.split == split for record in of_label)]
+        if len(found) < len(SPLITS):
+            raise DatasetError(
+                f"label {label!r}: its {len(of_label)} pictures show {len({record.group for record in of_label})} "
+                f"different objects and fall into {' and '.join(found)} alone, expected {', '.join(SPLITS)}; "
+                "add pictures of other objects"
+            )
 
 
 def _by_group(records: Sequence[Record]) -> dict[int, list[int]]:
