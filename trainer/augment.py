@@ -106,7 +106,7 @@ class Augmenter:
 
     def _background(self, rng: np.random.Generator) -> U8:
         if len(self._surfaces) and rng.random() < self._rule.surface:
-            base = self._surfaces[rng.integers(len(self._surfaces))]
+            base = self._surfaces[int(rng.integers(len(self._surfaces)))]
             part = cv2.resize(base, (_CANVAS_PX, _CANVAS_PX), interpolation=cv2.INTER_CUBIC)
             return np.ascontiguousarray(np.rot90(np.asarray(part, dtype=np.uint8), int(rng.integers(4))))
         base = self._bins[rng.integers(_BINS)]

@@ -3,29 +3,34 @@
     lessons (pictures, labels, a teacher's opinion) -> student -> distill/last.pt (every epoch) -> distill/student.pt
 
 The weights that are kept are a running average over steps, judged on *tune* after each epoch. Cut off at any moment,
-it goes on from the last whole epoch. Without a teacher it is plain training with the same schedule: the control of
-every distillation.
+it goes on from the last whole epoch. Several processes (see `trainer.machine`) do as one would; the first one writes.
+Without a teacher it is plain training with the same schedule: the control of every distillation.
 """
 
+import hashlib
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from device.preprocess import fit
+from trainer.checkpoint import read_checkpoint, save_checkpoint
 from trainer.data import Dataset, open_dataset
 from trainer.draws import Batch, normalise
 from trainer.errors import TrainerError
-from trainer.lessons import Lessons, open_lessons
+from trainer.lessons import Lesson, Lessons, open_lessons
 from trainer.losses import allowed_loss, distillation_loss
-from trainer.nets import Net, build_net, freeze
+from trainer.machine import Machine, open_machine
+from trainer.nets import IMAGENET, RANDOM, Net, build_net, freeze
 from trainer.progress import console, track
 from trainer.recipe import Recipe
-from trainer.stage import Stage, write_atomic
+from trainer.stage import Stage
 from trainer.teach import load_teacher
 
 __all__ = ["borrow", "distill", "load_student"]
@@ -39,6 +44,7 @@ class _Run:
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    machine: Machine
     history: list[dict[str, float]]
 
     def save(self, path: Path) -> None:
@@ -47,54 +53,69 @@ class _Run:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": self.machine.scaler.state_dict(),
             "history": self.history,
         }
-        _save(body, path)
+        save_checkpoint(body, path)
 
-    def load(self, path: Path) -> None:
-        body = torch.load(path, weights_only=True)
+    def load(self, body: dict[str, Any]) -> None:
         self.net.load_state_dict(body["net"])
         self.average.load_state_dict(body["average"])
         self.optimizer.load_state_dict(body["optimizer"])
         self.schedule.load_state_dict(body["schedule"])
+        if body.get("scaler"):  # empty but for float16
+            self.machine.scaler.load_state_dict(body["scaler"])
         self.history = body["history"]
 
 
-def distill(run: Path, recipe: Recipe, teacher: Path | None = None) -> None:
+def distill(run: Path, recipe: Recipe, teacher: Path | None = None, weights: Path | None = None) -> None:
     """Train the student of this recipe.
 
     Args:
-        teacher: a run folder whose student has the same labels; None trains on labels alone.
+        teacher: a run folder with taught teachers, or with a student of the same labels; None trains on labels alone.
+        weights: a file of ImageNet weights in the place of what the recipe starts from.
 
     Raises:
-        TrainerError: the teacher does not fit, or the loss is no number any more.
+        TrainerError: the teacher or the weights do not fit, the GPU is too small, the disk is full, or the loss is no
+            number any more.
     """
+    with open_machine() as machine:
+        _distill(run, recipe, teacher, weights, machine)
+
+
+def _distill(run: Path, recipe: Recipe, teacher: Path | None, weights: Path | None, machine: Machine) -> None:
     if teacher is not None:
         borrow(run, teacher)
     dataset = open_dataset(run)
     _check_labels(dataset, run, recipe)
-    lessons = open_lessons(run, recipe, teacher)
-    inputs = {
+    lessons = open_lessons(run, recipe, teacher, machine)
+    inputs: dict[str, Any] = {
         "lessons": lessons.origin, "net": recipe.net, "size_px": recipe.size_px, "train": recipe.train,
         "augment": recipe.augment, "finish": recipe.finish, "drawings": recipe.drawings, "views": recipe.views,
         "teacher": recipe.teacher if teacher else None,
     }  # fmt: skip
+    if weights is not None or recipe.weights != IMAGENET:  # what was trained before there was a choice stays
+        inputs["weights"] = _mark(weights) if weights else recipe.weights
     stage = Stage(run, "distill", inputs)
-    if stage.is_done:
+    if machine.agree(stage.is_done):
         console.print("distill: unchanged")
         return
     last = stage.path / "last.pt"
-    if stage.is_begun and last.is_file():
-        state = _go_on(recipe, last, lessons.per_epoch)
-        console.print(f"distill: going on after epoch {len(state.history)}")
-    else:
+    going_on = machine.agree(stage.is_begun and last.is_file())
+    if machine.is_first and not going_on:
         last.unlink(missing_ok=True)  # first: cut off in between, it would pass for this stage's own
         stage.begin()
-        state = _start(recipe, lessons.per_epoch)
-        if recipe.teacher.start and teacher is not None:
-            weights = load_teacher(teacher, recipe.net).state_dict()
-            state.net.load_state_dict(weights)
-            state.average.module.load_state_dict(weights)
+    state = _start(recipe, weights, lessons.per_epoch, machine)
+    if going_on:
+        body = read_checkpoint(last, machine.device)
+        if len(body["history"]) > recipe.train.epochs:
+            state = _start_finish(recipe, state, lessons.per_epoch)
+        state.load(body)
+        console.print(f"distill: going on after epoch {len(state.history)}")
+    elif recipe.teacher.start and teacher is not None:
+        taught = load_teacher(teacher, recipe.net).state_dict()
+        state.net.load_state_dict(taught)
+        state.average.module.load_state_dict(taught)
     tune = _square_pictures(dataset, recipe, "tune")
     epochs = recipe.train.epochs + recipe.finish.epochs
     while len(state.history) < epochs:
@@ -102,17 +123,25 @@ def distill(run: Path, recipe: Recipe, teacher: Path | None = None) -> None:
         if epoch == recipe.train.epochs:
             state = _start_finish(recipe, state, lessons.per_epoch)
         start_s = time.monotonic()
-        loss = _train_epoch(state, lessons, recipe, epoch)
-        right = _right(state.average, tune)
+        with machine.within_memory(recipe.train.batch):
+            loss = _train_epoch(state, lessons, recipe, dataset)
+            right = _right(state.average, tune, machine)
         state.history.append({"loss": loss, "tune_right": right, "seconds": time.monotonic() - start_s})
-        state.save(last)
+        if machine.is_first:
+            state.save(last)
         left_min = state.history[-1]["seconds"] * (epochs - epoch - 1) / 60
         console.print(
             f"epoch {epoch + 1}/{epochs}  loss {loss:.4f}  right on tune {right:.1%}  "
             f"{state.history[-1]['seconds']:.0f} s  about {left_min:.0f} min left"
         )
-    _save({"net": state.average.module.state_dict()}, stage.path / "student.pt")
-    stage.finish({"net": recipe.net, "labels": recipe.data.labels, "history": state.history, "teacher": str(teacher)})
+    if machine.is_first:
+        save_checkpoint({"net": state.average.module.state_dict()}, stage.path / "student.pt")
+        stage.finish(
+            {
+                "net": recipe.net, "labels": recipe.data.labels, "history": state.history, "teacher": str(teacher),
+                "machine": machine.name,
+            }
+        )  # fmt: skip
 
 
 def borrow(run: Path, other: Path) -> None:
@@ -120,7 +149,8 @@ def borrow(run: Path, other: Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     for step in ("data", "views"):
         if not (run / step).exists() and (other / step).is_dir() and run.resolve() != other.resolve():
-            (run / step).symlink_to((other / step).resolve(), target_is_directory=True)
+            with suppress(FileExistsError):  # another process of the same run was quicker
+                (run / step).symlink_to((other / step).resolve(), target_is_directory=True)
 
 
 def load_student(run: Path, recipe: Recipe) -> Net:
@@ -136,8 +166,8 @@ def load_student(run: Path, recipe: Recipe) -> Net:
             f"{run}: its student is a {result['net']} of {', '.join(result['labels'])}, but recipe {recipe.name} asks "
             f"for a {recipe.net} of {', '.join(recipe.data.labels)}; give its own with --recipe, or another --run"
         )
-    net = build_net(recipe.net, len(recipe.data.labels))
-    net.load_state_dict(torch.load(run / "distill" / "student.pt", weights_only=True)["net"])
+    net = build_net(recipe.net, len(recipe.data.labels), RANDOM)
+    net.load_state_dict(read_checkpoint(run / "distill" / "student.pt")["net"])
     return net.eval()
 
 
@@ -150,33 +180,34 @@ def _check_labels(dataset: Dataset, run: Path, recipe: Recipe) -> None:
         )
 
 
-def _start(recipe: Recipe, per_epoch: int) -> _Run:
-    """The first phase, from the ImageNet weights."""
+def _mark(weights: Path) -> str:
+    """What changes when a file of weights does."""
+    try:
+        return hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TrainerError(f"{weights}: no file of weights to read ({error.strerror}); give one that is") from error
+
+
+def _start(recipe: Recipe, weights: Path | None, per_epoch: int, machine: Machine) -> _Run:
+    """The first phase, from the recipe's weights or those of a file."""
     torch.manual_seed(recipe.train.seed)
-    net = build_net(recipe.net, len(recipe.data.labels))
-    return _phase(net, recipe, (recipe.train.epochs, per_epoch), recipe.train.peak_lr, [])
+    net = build_net(recipe.net, len(recipe.data.labels), weights or recipe.weights)
+    return _phase(net, recipe, (recipe.train.epochs, per_epoch), recipe.train.peak_lr, machine)
 
 
 def _start_finish(recipe: Recipe, first: _Run, per_epoch: int) -> _Run:
     """The last phase, from the averaged weights of the first."""
-    net = build_net(recipe.net, len(recipe.data.labels))
+    net = build_net(recipe.net, len(recipe.data.labels), RANDOM)
     net.load_state_dict(first.average.module.state_dict())
-    return _phase(net, recipe, (recipe.finish.epochs, per_epoch), recipe.finish.peak_lr, first.history)
-
-
-def _go_on(recipe: Recipe, checkpoint: Path, per_epoch: int) -> _Run:
-    """The phase that the checkpoint was written in, as it was then."""
-    state = _start(recipe, per_epoch)
-    if len(torch.load(checkpoint, weights_only=True)["history"]) > recipe.train.epochs:
-        state = _start_finish(recipe, state, per_epoch)
-    state.load(checkpoint)
+    state = _phase(net, recipe, (recipe.finish.epochs, per_epoch), recipe.finish.peak_lr, first.machine)
+    state.history = first.history
     return state
 
 
-def _phase(net: Net, recipe: Recipe, length: tuple[int, int], peak_lr: float, history: list[dict[str, float]]) -> _Run:
+def _phase(net: Net, recipe: Recipe, length: tuple[int, int], peak_lr: float, machine: Machine) -> _Run:
     """A network with an optimiser, a one-cycle schedule and a running average of its own."""
+    machine.place(net)
     freeze(net, recipe.train.frozen_stages)
-    net.to(memory_format=torch.channels_last)
     decay = get_ema_multi_avg_fn(recipe.train.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
     trained = [weight for weight in net.parameters() if weight.requires_grad]
@@ -188,31 +219,47 @@ def _phase(net: Net, recipe: Recipe, length: tuple[int, int], peak_lr: float, hi
     epochs, per_epoch = length
     steps = epochs * -(-per_epoch // recipe.train.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_lr, total_steps=steps, pct_start=0.15)
-    return _Run(net, average, optimizer, schedule, history)
+    return _Run(net, average, optimizer, schedule, machine, [])
 
 
-def _train_epoch(state: _Run, lessons: Lessons, recipe: Recipe, epoch: int) -> float:
+def _train_epoch(state: _Run, lessons: Lessons, recipe: Recipe, dataset: Dataset) -> float:
     """One pass; the mean loss."""
     state.net.train()
     freeze(state.net, recipe.train.frozen_stages)
-    total = torch.zeros(())
+    machine, size = state.machine, recipe.train.batch
+    total = torch.zeros((), device=machine.device)
+    epoch = len(state.history)
     what = f"epoch {epoch + 1} of {recipe.train.epochs + recipe.finish.epochs}"
-    batches = -(-lessons.per_epoch // recipe.train.batch)
-    for number, lesson in enumerate(track(lessons.epoch(epoch), what, batches), 1):
-        logits, _ = state.net(normalise(lesson.pixels))
-        loss = allowed_loss(logits, lesson.allowed, recipe.train.label_smoothing)
-        if lesson.opinion is not None:
-            far = distillation_loss(logits, lesson.opinion, recipe.teacher.temperature)
-            loss = recipe.teacher.alpha * far + (1 - recipe.teacher.alpha) * loss
+    batches = -(-lessons.per_epoch // size)
+    for number, lesson in enumerate(track(lessons.epoch(epoch), what, batches)):
+        start, end = number * size, min((number + 1) * size, lessons.per_epoch)
+        with machine.autocast():
+            logits, _ = state.net(normalise(lesson.pixels.to(machine.device)))
+            own = _loss(logits.float(), lesson, recipe)
+        loss = machine.backward(own, machine.share(start, end), state.net)
         if not torch.isfinite(loss):
-            raise TrainerError(f"{what}, batch {number}: the loss is {loss.item()}; lower train.peak_lr in the recipe")
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
+            raise TrainerError(
+                f"{what}, batch {number + 1}: the loss is {loss.item()}; among its pictures "
+                f"{_names(lesson, dataset)}; lower train.peak_lr in the recipe"
+            )
+        machine.step(state.optimizer)
         state.schedule.step()
         state.average.update_parameters(state.net)
-        total += loss.detach() * len(lesson.allowed)
+        total += loss * (end - start)
     return float(total) / lessons.per_epoch
+
+
+def _loss(logits: Tensor, lesson: Lesson, recipe: Recipe) -> Tensor:
+    loss = allowed_loss(logits, lesson.allowed.to(logits.device), recipe.train.label_smoothing)
+    if lesson.opinion is None:
+        return loss
+    far = distillation_loss(logits, lesson.opinion.to(logits.device).float(), recipe.teacher.temperature)
+    return recipe.teacher.alpha * far + (1 - recipe.teacher.alpha) * loss
+
+
+def _names(lesson: Lesson, dataset: Dataset, most: int = 3) -> str:
+    """Where the first photographs of a lesson came from."""
+    return ", ".join([dataset.records[index].name for index in lesson.records if index >= 0][:most]) or "drawings only"
 
 
 def _square_pictures(dataset: Dataset, recipe: Recipe, split: str) -> Batch:
@@ -223,21 +270,14 @@ def _square_pictures(dataset: Dataset, recipe: Recipe, split: str) -> Batch:
     return torch.from_numpy(pixels), torch.from_numpy(allowed)
 
 
-def _right(net: torch.nn.Module, pictures: Batch) -> float:
+def _right(net: torch.nn.Module, pictures: Batch, machine: Machine) -> float:
     """Share of pictures whose likeliest label is allowed."""
-    pixels, allowed = pictures
+    pixels, allowed = (part[machine.rank :: machine.world] for part in pictures)
     net.eval()
     hits = 0.0
-    with torch.inference_mode():
+    with torch.inference_mode(), machine.autocast():
         for start in range(0, len(pixels), 64):
-            logits, _ = net(normalise(pixels[start : start + 64]))
-            named = logits.argmax(dim=1, keepdim=True)
+            logits, _ = net(normalise(pixels[start : start + 64].to(machine.device)))
+            named = logits.argmax(dim=1, keepdim=True).cpu()
             hits += float(allowed[start : start + 64].gather(1, named).sum())
-    return hits / len(pixels)
-
-
-def _save(body: dict[str, Any], path: Path) -> None:
-    part = path.with_name(path.name + ".tmp")
-    torch.save(body, part)
-    write_atomic(path, part.read_bytes())
-    part.unlink()
+    return machine.total(hits) / len(pictures[0])

@@ -7,7 +7,7 @@ if it had not been.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
@@ -107,14 +107,18 @@ def _draw(labels: tuple[str, ...], per_label: int) -> tuple[tuple[NDArray[np.uin
     )
 
 
-def make_batches(pictures: TrainingPictures, size: int) -> Iterator[Batch]:
-    """Batches in order, made ahead in threads: OpenCV and numpy let go of the interpreter, and nothing is forked."""
+def make_batches(pictures: TrainingPictures, size: int, rows: Callable[[int, int], range] = range) -> Iterator[Batch]:
+    """Batches in order, made ahead in threads: OpenCV and numpy let go of the interpreter, and nothing is forked.
+
+    Args:
+        rows: which positions to make of the batch from a start to an end; all of them if not told else.
+    """
     starts = iter(range(0, len(pictures), size))
 
     def make(start: int) -> Batch:
-        rows = [pictures[position] for position in range(start, min(start + size, len(pictures)))]
-        return torch.from_numpy(np.stack([row[0] for row in rows])), torch.from_numpy(
-            np.stack([row[1] for row in rows])
+        made = [pictures[position] for position in rows(start, min(start + size, len(pictures)))]
+        return torch.from_numpy(np.stack([row[0] for row in made])), torch.from_numpy(
+            np.stack([row[1] for row in made])
         )
 
     with ThreadPoolExecutor(2) as pool:

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from device.preprocess import fit
+from trainer.checkpoint import read_checkpoint
 from trainer.data import Dataset, open_dataset
 from trainer.draws import TrainingPictures, draw_epoch, make_batches, normalise
 from trainer.errors import TrainerError
-from trainer.nets import Net, build_net
+from trainer.machine import Machine
+from trainer.nets import RANDOM, Net, build_net
 from trainer.recipe import Recipe
 from trainer.stage import Stage
 from trainer.teach import load_teachers, teacher_answers
@@ -37,14 +39,16 @@ _BATCHES_AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One batch.
+    """One batch, or of several processes one's rows of it.
 
     Attributes:
+        records: whose pictures they are: indices in the data set, negative for drawings.
         pixels: uint8 [N, S, S, 3] RGB, at the student's size.
         allowed: float32 [N, K], 1 where a label is right.
         opinion: float32 [N, K], the teacher's logits or log-probabilities; None without a teacher.
     """
 
+    records: list[int]
     pixels: Tensor
     allowed: Tensor
     opinion: Tensor | None
@@ -66,10 +70,11 @@ class Lessons(Protocol):
         ...
 
 
-def open_lessons(run: Path, recipe: Recipe, teacher: Path | None) -> Lessons:
+def open_lessons(run: Path, recipe: Recipe, teacher: Path | None, machine: Machine) -> Lessons:
     """The lessons of a run: from its views where the recipe asks for views, else live.
 
     Args:
+        machine: whose rows of each batch they are, and where a teacher answers.
         teacher: a run folder with taught teachers, or else with a student to learn from; None for labels alone.
 
     Raises:
@@ -77,38 +82,46 @@ def open_lessons(run: Path, recipe: Recipe, teacher: Path | None) -> Lessons:
         TrainerError: the teacher has other labels, or its answers are about other views.
     """
     if recipe.views.photographs:
-        return _ViewLessons(open_views(run), recipe, run, teacher)
-    return _LiveLessons(open_dataset(run), recipe, teacher)
+        return _ViewLessons(open_views(run), recipe, run, teacher, machine)
+    return _LiveLessons(open_dataset(run), recipe, teacher, machine)
 
 
 class _LiveLessons:
     """Pictures made as they are asked for."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, teacher: Path | None) -> None:
-        self._dataset, self._recipe = dataset, recipe
+    def __init__(self, dataset: Dataset, recipe: Recipe, teacher: Path | None, machine: Machine) -> None:
+        self._dataset, self._recipe, self._machine = dataset, recipe, machine
         self._far, self._calm = TrainingPictures(dataset, recipe), TrainingPictures(dataset, recipe.at_finish())
-        self._teacher, mark = _open_teacher(teacher, recipe) if teacher else (None, "")
-        self.origin = (dataset.fingerprint, mark)
+        self._teacher: nn.Module | None = None
+        mark = ""
+        if teacher is not None:
+            self._teacher, mark = _open_teacher(teacher, recipe)
+            machine.place(self._teacher)
+        self.origin: tuple[str, ...] = (dataset.fingerprint, mark)
         self.per_epoch = recipe.train.pictures_per_epoch + recipe.drawings.per_epoch
 
     def epoch(self, number: int) -> Iterator[Lesson]:
         shown = self._far if number < self._recipe.train.epochs else self._calm
         shown.order = draw_epoch(self._dataset, self._recipe, number)
-        for pixels, allowed in make_batches(shown, self._recipe.train.batch):
+        machine, size = self._machine, self._recipe.train.batch
+        for start, (pixels, allowed) in zip(
+            range(0, len(shown), size), make_batches(shown, size, machine.rows), strict=True
+        ):
+            rows = machine.rows(start, min(start + size, len(shown)))
             opinion = None
             if self._teacher is not None:
-                with torch.no_grad():
-                    opinion = self._teacher(normalise(pixels))
-            yield Lesson(pixels, allowed, opinion)
+                with torch.no_grad(), machine.autocast(), machine.within_memory(size):
+                    opinion = self._teacher(normalise(pixels.to(machine.device)))
+            yield Lesson([shown.order[row][0] for row in rows], pixels, allowed, opinion)
 
 
 class _ViewLessons:
     """Views in a new order every epoch, some of them mirrored."""
 
-    def __init__(self, views: Views, recipe: Recipe, run: Path, teacher: Path | None) -> None:
-        self._views, self._recipe = views, recipe
+    def __init__(self, views: Views, recipe: Recipe, run: Path, teacher: Path | None, machine: Machine) -> None:
+        self._views, self._recipe, self._machine = views, recipe, machine
         self._answers = _open_answers(run, recipe, teacher, views) if teacher else None
-        self.origin = (views.fingerprint, Stage.result_of(teacher, "teach")[0] if teacher else "")
+        self.origin: tuple[str, ...] = (views.fingerprint, Stage.result_of(teacher, "teach")[0] if teacher else "")
         self.per_epoch = min(recipe.train.pictures_per_epoch, len(views))
 
     def epoch(self, number: int) -> Iterator[Lesson]:
@@ -120,7 +133,8 @@ class _ViewLessons:
         starts = iter(range(0, len(rows), size))
 
         def make(start: int) -> Lesson:
-            return self._lesson(rows[start : start + size], mirrored[start : start + size])
+            own = np.array(self._machine.rows(start, min(start + size, len(rows))))
+            return self._lesson(rows[own], mirrored[own])
 
         with ThreadPoolExecutor(2) as pool:
             ahead = deque(pool.submit(make, start) for start in islice(starts, _BATCHES_AHEAD))
@@ -144,7 +158,7 @@ class _ViewLessons:
         )
         allowed = torch.from_numpy(self._views.allowed[rows].astype(np.float32))
         opinion = None if self._answers is None else torch.from_numpy(self._answers[rows].astype(np.float32))
-        return Lesson(torch.from_numpy(pixels), allowed, opinion)
+        return Lesson(self._views.record[rows].tolist(), torch.from_numpy(pixels), allowed, opinion)
 
 
 def _open_answers(run: Path, recipe: Recipe, teacher: Path, views: Views) -> NDArray[np.float16]:
@@ -166,8 +180,8 @@ def _open_teacher(run: Path, recipe: Recipe) -> tuple[nn.Module, str]:
         return load_teachers(run), mark
     mark, result = Stage.result_of(run, "distill")
     _check_teacher(run, result["labels"], recipe)
-    net = build_net(result["net"], len(recipe.data.labels))
-    net.load_state_dict(torch.load(run / "distill" / "student.pt", weights_only=True)["net"])
+    net = build_net(result["net"], len(recipe.data.labels), RANDOM)
+    net.load_state_dict(read_checkpoint(run / "distill" / "student.pt")["net"])
     return _Logits(net).eval().requires_grad_(False), mark
 
 

@@ -42,7 +42,8 @@ class Data:
         leave_out: sources that are not used at all.
         weight: source -> how many times as often as its share its pictures are drawn.
         licence: source -> one sentence for the bundle's card.
-        same_object: cosine of centred features above which two pictures show the same object.
+        same_object: cosine of centred features above which two pictures show the same object; 1 groups nothing.
+        shares: how much of the pictures train, tune and val get; they add up to 1.
     """
 
     labels: tuple[str, ...]
@@ -51,6 +52,7 @@ class Data:
     weight: dict[str, float] = field(default_factory=dict)
     licence: dict[str, str] = field(default_factory=dict)
     same_object: float = 0.8
+    shares: tuple[float, ...] = (0.7, 0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ class Recipe:
         name: of the bundle.
         net: a key of `trainer.nets.NETS`.
         size_px: side of the square input.
+        weights: what the network starts from, `imagenet` or `none`; a file is named on the command line.
     """
 
     name: str
@@ -242,6 +245,7 @@ class Recipe:
     teach: Teach = field(default_factory=Teach)
     teacher: Teacher = field(default_factory=Teacher)
     quantize: Quantize = field(default_factory=Quantize)
+    weights: str = "imagenet"
 
     def at_finish(self) -> "Recipe":
         """The same with pictures that stray as little as `Finish` says."""
@@ -374,6 +378,11 @@ def _check(recipe: Recipe, where: str) -> list[str]:
         value = attrgetter(field_name)(recipe)
         if not least <= value <= most:
             problems.append(f"{where}.{field_name} is {value}, expected {least:g} to {most:g}")
+    shares = recipe.data.shares
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        problems.append(f"{where}.data.shares is {list(shares)}, expected three above 0 that add up to 1")
+    if recipe.weights not in ("imagenet", "none"):
+        problems.append(f"{where}.weights is {recipe.weights!r}, expected 'imagenet' or 'none'")
     if recipe.size_px % 32:
         problems.append(f"{where}.size_px is {recipe.size_px}, expected a multiple of 32")
     return problems

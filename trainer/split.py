@@ -1,4 +1,4 @@
-"""Split: records and their features -> groups of the same object -> train 70 / tune 10 / val 20.
+"""Split: records and their features -> groups of the same object -> train, tune, val: 70 / 10 / 20 unless told else.
 
 TrashNet photographs some objects several times; a split that ignores it leaks, and its figures lie. Groups are the
 connected components of "centred cosine above a limit"; a group is never cut. (Measured on TrashNet with ImageNet
@@ -26,11 +26,13 @@ def group_near_copies(features: F32, same_object: float) -> NDArray[np.int64]:
 
     Args:
         features: float32 [N, F], of one pretrained network; centred here.
-        same_object: cosine above which two pictures belong together, -1..1.
+        same_object: cosine above which two pictures belong together, -1..1; at 1 none do, not even equal ones.
 
     Returns:
         int64 [N]: the index of each group's first picture.
     """
+    if same_object >= 1:  # rounding puts some cosines of equal pictures above 1
+        return np.arange(len(features))
     centred = features - features.mean(axis=0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     parent = np.arange(len(unit))
@@ -50,10 +52,15 @@ def group_near_copies(features: F32, same_object: float) -> NDArray[np.int64]:
     return np.array([root(index) for index in range(len(unit))])
 
 
-def assign_splits(records: Sequence[Record], groups: NDArray[np.int64], seed: int) -> list[Record]:
-    """Give every record its group and a split, close to 70 / 10 / 20 within each source and target.
+def assign_splits(
+    records: Sequence[Record], groups: NDArray[np.int64], seed: int, shares: Mapping[str, float] = SHARES
+) -> list[Record]:
+    """Give every record its group and a split, close to the shares within each source and target.
 
     Large groups are placed first, each where the shares of its sources and targets lack most.
+
+    Args:
+        shares: of each of `SPLITS`, adding up to 1.
     """
     members: Mapping[int, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -69,8 +76,8 @@ def assign_splits(records: Sequence[Record], groups: NDArray[np.int64], seed: in
     for group in sorted(shuffled, key=lambda g: -len(members[g])):  # stable: the shuffle breaks ties
 
         def lack(split: str, group: int = group) -> float:
-            return sum(SHARES[split] - (placed[stratum[i], split] + 0.5) / size[stratum[i]] for i in members[group]) / (
-                SHARES[split] * len(members[group])
+            return sum(shares[split] - (placed[stratum[i], split] + 0.5) / size[stratum[i]] for i in members[group]) / (
+                shares[split] * len(members[group])
             )
 
         split = max(SPLITS, key=lack)

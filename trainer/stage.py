@@ -19,13 +19,24 @@ __all__ = ["Stage", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: another name, flushed to the disk, then renamed."""
+    """Write a whole file or nothing: another name, flushed to the disk, then renamed.
+
+    Raises:
+        TrainerError: the disk is full, or the folder cannot be written to; what was there before is still whole.
+    """
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise TrainerError(
+            f"{path}: cannot be written ({error.strerror}), expected room for {len(data):,} bytes; "
+            "what was there before is kept: make room and run the same command again"
+        ) from error
 
 
 class Stage:
@@ -62,7 +73,7 @@ class Stage:
     def begin(self) -> None:
         """Say that the folder's content now belongs to this fingerprint."""
         (self.path / "stage.json").unlink(missing_ok=True)
-        (self.path / "begun").write_text(self.fingerprint, encoding="utf-8")
+        write_atomic(self.path / "begun", self.fingerprint.encode())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Keep the step's figures and mark it done."""

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from device.preprocess import fit
+from trainer.checkpoint import read_checkpoint, save_checkpoint
 from trainer.data import Dataset, open_dataset
 from trainer.draws import normalise
 from trainer.errors import StageMissing, TrainerError
 from trainer.losses import allowed_loss
+from trainer.machine import Machine, open_machine
 from trainer.nets import IMAGENET, RANDOM, Net
 from trainer.progress import console, track
 from trainer.recipe import Recipe, Teach
@@ -52,8 +54,18 @@ def teach(run: Path, recipe: Recipe, weights: Path | None = None) -> None:
 
     Raises:
         StageMissing: the recipe names no teacher.
-        TrainerError: weights cannot be had, or a loss is no number.
+        TrainerError: weights cannot be had, the GPU is too small, or a loss is no number.
     """
+    with open_machine() as machine:
+        if machine.world > 1:
+            raise TrainerError(
+                f"torchrun started {machine.world} processes, but one tunes the teachers; run: trainer teach"
+            )
+        with machine.within_memory(recipe.teach.batch, "teach.batch"):
+            _teach(run, recipe, weights, machine)
+
+
+def _teach(run: Path, recipe: Recipe, weights: Path | None, machine: Machine) -> None:
     rule = recipe.teach
     if not rule.nets:
         raise StageMissing(f"recipe {recipe.name}: teach.nets is empty; name the networks that teach")
@@ -76,8 +88,9 @@ def teach(run: Path, recipe: Recipe, weights: Path | None = None) -> None:
     for name in rule.nets:
         torch.manual_seed(recipe.train.seed)  # of the new last layer
         net = build_teacher(name, len(recipe.data.labels), weights or IMAGENET)
-        history[name] = _tune(net, name, views, recipe, Stage(run, f"teach/{_plain(name)}", {**shared, "net": name}))
-        logits[name] = answers(net, dataset, views.pixels.shape[1])
+        own = Stage(run, f"teach/{_plain(name)}", {**shared, "net": name})
+        history[name] = _tune(machine.place(net), views, recipe, own, machine)
+        logits[name] = answers(net, dataset, views.pixels.shape[1], machine)
         params += sum(weight.numel() for weight in net.parameters())
         size += (stage.path / _plain(name) / "teacher.pt").stat().st_size
         right = _right(dataset, logits[name], recipe.data.labels, "tune")
@@ -102,29 +115,30 @@ def _plain(name: str) -> str:
     return name.replace(":", "-")
 
 
-def _tune(net: Net, name: str, views: Views, recipe: Recipe, stage: Stage) -> list[dict[str, float]]:
+def _tune(net: Net, views: Views, recipe: Recipe, stage: Stage, machine: Machine) -> list[dict[str, float]]:
     """Probe, then tune; leaves `net` with the averaged weights, which are also kept."""
-    rule, folder = recipe.teach, stage.path
+    rule, folder, name = recipe.teach, stage.path, stage.path.name
     if stage.is_done:
-        net.load_state_dict(torch.load(folder / "teacher.pt", weights_only=True)["net"])
+        net.load_state_dict(read_checkpoint(folder / "teacher.pt")["net"])
         net.eval()
         return list(stage.result["history"])
     if not stage.is_begun:
         for left in _SPENT:
             (folder / left).unlink(missing_ok=True)  # another recipe's: it would pass for this one's
         stage.begin()
-    net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    net.eval().requires_grad_(False)
     cut = min(rule.frozen_stages, len(net.stages))
-    maps = _maps(net, cut, views, folder, name) if cut else views.pixels
+    maps = _maps(net, cut, views, folder, machine) if cut else views.pixels
     tail = _Tail(net, cut)
-    history = _train_tail(tail, maps, views, recipe, folder)
+    history = _train_tail(tail, maps, views, recipe, folder, machine=machine)
     tail.eval()
     kept = np.zeros((len(views), len(recipe.data.labels)), np.float16)
     with torch.inference_mode():
         for start in track(range(0, len(views), 256), f"{name}: answers to views"):
-            kept[start : start + 256] = tail(_rows(maps, np.arange(start, min(start + 256, len(views))))).numpy()
+            some = np.arange(start, min(start + 256, len(views)))
+            kept[some] = tail(_rows(maps, some, machine)).cpu().numpy()
     np.save(folder / "views.npy", kept)
-    _save({"net": net.state_dict()}, folder / "teacher.pt")
+    save_checkpoint({"net": net.state_dict()}, folder / "teacher.pt")
     stage.finish({"history": history})
     for spent in _SPENT:
         (folder / spent).unlink(missing_ok=True)
@@ -151,22 +165,24 @@ class _Tail(nn.Module):
         return self.head(self.features(maps))  # type: ignore[no-any-return]
 
 
-def _maps(net: Net, cut: int, views: Views, folder: Path, name: str) -> F16:
+def _maps(net: Net, cut: int, views: Views, folder: Path, machine: Machine) -> F16:
     """What the frozen stages make of every view: float16 [N, h, w, C], on the disk; goes on where it was cut off."""
 
     def run(start: int) -> F32:
         pixels = torch.from_numpy(np.array(views.pixels[start : start + _MAP_BATCH]))
-        with torch.inference_mode(), _fast():
-            batch = normalise(pixels)
+        with torch.inference_mode(), machine.answering():
+            batch = normalise(pixels.to(machine.device))
             # A network that is frozen whole, and one without a shape of stages (timm's), gives pooled features.
             out = net(batch)[1] if cut == len(net.stages) else net.stages[:cut](batch).permute(0, 2, 3, 1)
-        return np.asarray(out.float().numpy())
+        return np.asarray(out.float().cpu().numpy())
 
     path, note = folder / "maps.npy", folder / "maps.txt"
     made = int(note.read_text(encoding="utf-8")) if note.is_file() and path.is_file() else 0
     shape = (len(views), *run(0).shape[1:])
-    maps: F16 = open_memmap(path, mode="r+" if made else "w+", dtype=np.float16, shape=shape)
-    for start in track(range(made, len(views), _MAP_BATCH), f"{name}: frozen stages"):
+    maps: np.memmap[Any, np.dtype[np.float16]] = open_memmap(
+        path, mode="r+" if made else "w+", dtype=np.float16, shape=shape
+    )
+    for start in track(range(made, len(views), _MAP_BATCH), f"{folder.name}: frozen stages"):
         maps[start : start + _MAP_BATCH] = run(start)
         if start // _MAP_BATCH % 20 == 19:
             maps.flush()
@@ -176,22 +192,24 @@ def _maps(net: Net, cut: int, views: Views, folder: Path, name: str) -> F16:
     return maps
 
 
-def _rows(maps: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
+def _rows(maps: NDArray[Any], rows: NDArray[np.int64], machine: Machine) -> Tensor:
     if maps.dtype == np.uint8:
-        return normalise(torch.from_numpy(np.array(maps[rows])))
-    some = torch.from_numpy(maps[rows].astype(np.float32))
+        return normalise(torch.from_numpy(np.array(maps[rows])).to(machine.device))
+    some = torch.from_numpy(maps[rows].astype(np.float32)).to(machine.device)
     return some if some.ndim == 2 else some.permute(0, 3, 1, 2)
 
 
-def _train_tail(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, folder: Path) -> list[dict[str, float]]:
+def _train_tail(
+    tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, folder: Path, *, machine: Machine
+) -> list[dict[str, float]]:
     rule, last, name = recipe.teach, folder / "last.pt", folder.name
     steps = -(-len(views) // rule.batch)
     if last.is_file():
-        body = torch.load(last, weights_only=True)
+        body = read_checkpoint(last, machine.device)
         tail.load_state_dict(body["tail"])
     else:
         body = None
-        _probe(tail, maps, views, recipe, name)
+        _probe(tail, maps, views, recipe, machine)
     tail.requires_grad_(True)
     average = AveragedModel(tail, multi_avg_fn=get_ema_multi_avg_fn(rule.average), use_buffers=True)  # type: ignore[no-untyped-call]
     optimizer = _optimizer(tail, rule)
@@ -210,18 +228,18 @@ def _train_tail(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, f
             _set_rates(optimizer, rule, (number + step / steps) / rule.passes)
             rows = np.sort(order[step * rule.batch : (step + 1) * rule.batch])
             rng = np.random.default_rng([recipe.train.seed, number, step])
-            loss = _loss(tail, _rows(maps, rows), torch.from_numpy(views.allowed[rows].astype(np.float32)), rule, rng)
+            with machine.autocast():
+                own = _loss(tail, _rows(maps, rows, machine), _allowed(views, rows, machine), rule, rng)
+            loss = machine.backward(own, 1.0, tail)
             if not torch.isfinite(loss):
                 raise TrainerError(
                     f"{name}: the loss of pass {number + 1}, batch {step + 1} is {loss.item()}; lower teach.peak_lr"
                 )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            machine.step(optimizer)
             average.update_parameters(tail)
             total += loss.item()
         history.append({"loss": total / steps, "seconds": time.monotonic() - start_s})
-        _save(
+        save_checkpoint(
             {
                 "tail": tail.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
                 "history": history,
@@ -236,14 +254,18 @@ def _train_tail(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, f
     return history
 
 
-def _probe(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, name: str) -> None:
+def _allowed(views: Views, rows: NDArray[np.int64], machine: Machine) -> Tensor:
+    return torch.from_numpy(views.allowed[rows].astype(np.float32)).to(machine.device)
+
+
+def _probe(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, machine: Machine) -> None:
     """Fit the last layer alone, on features that are computed once."""
     rule = recipe.teach
     starts = range(0, len(views), 256)
-    with torch.inference_mode(), _fast():
+    with torch.inference_mode(), machine.answering():
         rows = [
-            tail.features(_rows(maps, np.arange(start, min(start + 256, len(views))))).float()
-            for start in track(starts, f"{name}: features for the probe")
+            tail.features(_rows(maps, np.arange(start, min(start + 256, len(views))), machine)).float()
+            for start in track(starts, "features for the probe")
         ]
     features = torch.cat(rows).clone()  # out of inference mode
     tail.head.requires_grad_(True)
@@ -252,8 +274,7 @@ def _probe(tail: _Tail, maps: NDArray[Any], views: Views, recipe: Recipe, name: 
         order = np.random.default_rng([recipe.train.seed, number, 2]).permutation(len(views))
         for start in range(0, len(views), rule.batch):
             some = order[start : start + rule.batch]
-            allowed = torch.from_numpy(views.allowed[some].astype(np.float32))
-            loss = allowed_loss(tail.head(features[some]), allowed, rule.label_smoothing)
+            loss = allowed_loss(tail.head(features[some]), _allowed(views, some, machine), rule.label_smoothing)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -282,24 +303,24 @@ def _set_rates(optimizer: torch.optim.Optimizer, rule: Teach, progress: float) -
 def _loss(tail: _Tail, maps: Tensor, allowed: Tensor, rule: Teach, rng: np.random.Generator) -> Tensor:
     """The loss of a batch; its maps mixed with another order of themselves (Verma et al. 2019, manifold mixup)."""
     if rule.mixup == 0 or not tail.training:
-        return allowed_loss(tail(maps), allowed, rule.label_smoothing)
+        return allowed_loss(tail(maps).float(), allowed, rule.label_smoothing)
     share = float(rng.beta(rule.mixup, rule.mixup))
     other = torch.from_numpy(rng.permutation(len(maps)))
-    logits = tail(share * maps + (1 - share) * maps[other])
+    logits = tail(share * maps + (1 - share) * maps[other]).float()
     first = allowed_loss(logits, allowed, rule.label_smoothing)
     return share * first + (1 - share) * allowed_loss(logits, allowed[other], rule.label_smoothing)
 
 
-def answers(net: Net, dataset: Dataset, size_px: int) -> F32:
+def answers(net: Net, dataset: Dataset, size_px: int, machine: Machine) -> F32:
     """Logits of a network for the pictures of *tune* and *val*, float32 [N, K]; zeros for those of *train*."""
     out = np.zeros((len(dataset.records), net.head.out_features), np.float32)
     rows = [index for index, record in enumerate(dataset.records) if record.split != "train"]
     net.eval()
-    with torch.inference_mode(), _fast():
+    with torch.inference_mode(), machine.answering():
         for start in range(0, len(rows), _MAP_BATCH):
             some = rows[start : start + _MAP_BATCH]
             pixels = np.stack([fit(dataset.pixels[row], size_px) for row in some])
-            out[some] = net(normalise(torch.from_numpy(pixels)))[0].float().numpy()
+            out[some] = net(normalise(torch.from_numpy(pixels).to(machine.device)))[0].float().cpu().numpy()
     return out
 
 
@@ -347,14 +368,8 @@ def load_teacher(run: Path, name: str) -> Net:
     if name not in result["nets"]:
         raise TrainerError(f"{run}: has taught {', '.join(result['nets'])}, not {name!r}; name one of them")
     net = build_teacher(name, len(result["labels"]), RANDOM)
-    net.load_state_dict(torch.load(run / "teach" / _plain(name) / "teacher.pt", weights_only=True)["net"])
+    net.load_state_dict(read_checkpoint(run / "teach" / _plain(name) / "teacher.pt")["net"])
     return net
-
-
-def _fast() -> Any:
-    """Half precision where the processor has it: answers of a frozen network, two to four times as fast."""
-    has_it = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_it)
 
 
 def _log_softmax(logits: F32) -> F32:
@@ -382,9 +397,3 @@ def _measure(dataset: Dataset, logits: F32, labels: tuple[str, ...]) -> dict[str
         "val": {source: asdict(score(table, labels)) for source, table in tables.items()},
         "confusion": {source: table.tolist() for source, table in tables.items()},
     }
-
-
-def _save(body: dict[str, Any], path: Path) -> None:
-    part = path.with_name(path.name + ".tmp")
-    torch.save(body, part)
-    part.replace(path)

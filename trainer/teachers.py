@@ -25,6 +25,9 @@ PREFIX = "timm:"
 class _TimmNet(Net):
     """Any timm network as one stage; its own pooling makes the features."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, body: Any, width: int, labels: int) -> None:
         super().__init__([body], width, labels)
         config = body.pretrained_cfg

@@ -14,7 +14,7 @@ NAMES = [path.stem for path in PATHS]
 
 
 def test_there_are_recipes() -> None:
-    assert NAMES == ["nano", "trashnet"]
+    assert {"base", "carry", "nano", "trashnet"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)

@@ -1,5 +1,6 @@
 """Training resumes to the very same student, is skipped when nothing changed, and refuses what does not fit."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from bundles import manifest
 from conftest import LABELS, Drawn
@@ -17,11 +19,13 @@ from conftest import LABELS, Drawn
 from device.bundle import Resize
 from device.preprocess import preprocess
 from device.simulator.drawings import TRAINING_SHAPES
+from trainer.checkpoint import read_checkpoint
 from trainer.cli import run_app
 from trainer.data import open_dataset
 from trainer.distill import distill, load_student
 from trainer.draws import TrainingPictures, draw_epoch, normalise
 from trainer.errors import StageMissing, TrainerError
+from trainer.nets import RANDOM, build_net
 from trainer.progress import console
 from trainer.recipe import Finish, Recipe
 from trainer.stage import Stage
@@ -127,8 +131,6 @@ def test_a_student_is_trained_and_can_be_loaded(finished: Path, drawn: Drawn) ->
 
 
 def test_frozen_stages_keep_their_weights_and_statistics_and_others_do_not(finished: Path) -> None:
-    from trainer.nets import build_net
-
     before, after = build_net("nano", 3).state_dict(), weights(finished)
     changed = {
         name.split(".")[1]
@@ -199,6 +201,37 @@ def test_what_was_cut_off_goes_on_to_the_very_same_student(
     assert same(weights(fresh), weights(finished))
 
 
+class FullAfter:
+    """A screen that leaves no room on the disk once it has read something."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def write(self, text: str) -> None:
+        if self._what in text:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_disk_that_fills_up_costs_the_epoch_that_was_under_way_and_no_other(
+    fresh: Path, finished: Path, drawn: Drawn
+) -> None:
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    console.file = FullAfter("epoch 2/4")  # type: ignore[assignment]
+    try:
+        with pytest.raises(TrainerError, match=r"last\.pt: cannot be written \(File too large\), expected room for "):
+            distill(fresh, drawn.recipe)
+    finally:
+        console.file = None  # type: ignore[assignment]
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+    assert len(read_checkpoint(fresh / "distill" / "last.pt")["history"]) == 2
+    distill(fresh, drawn.recipe)
+    assert figures(fresh) == figures(finished)
+    assert same(weights(fresh), weights(finished))
+
+
 class StopsAfter:
     """A screen that presses Ctrl-C when it reads something."""
 
@@ -233,6 +266,54 @@ def test_what_another_recipe_left_is_not_gone_on_with(fresh: Path, finished: Pat
     (fresh / "distill" / "stage.json").unlink()
     distill(fresh, short)
     assert len(history(fresh)) == 1
+
+
+def test_a_damaged_checkpoint_is_one_sentence_and_stays(fresh: Path, finished: Path, drawn: Drawn) -> None:
+    shutil.copytree(finished / "distill", fresh / "distill")
+    (fresh / "distill" / "stage.json").unlink()
+    (fresh / "distill" / "last.pt").write_bytes(b"PK")
+    with pytest.raises(TrainerError, match=r"last\.pt: a checkpoint that cannot be read .*; remove .*distill and run"):
+        distill(fresh, drawn.recipe)
+    assert (fresh / "distill" / "last.pt").read_bytes() == b"PK"
+
+
+# Where it starts from
+
+
+STEM = "stages.0.0.weight"
+"""Of a frozen stage: after training as it was at the start."""
+
+
+def test_a_student_starts_from_imagenet_at_random_or_from_a_file(
+    fresh: Path, drawn: Drawn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = replace(drawn.recipe, train=replace(drawn.recipe.train, epochs=1), finish=Finish())
+    file = tmp_path / "lite1.pth"
+    torch.save(timm.create_model("efficientnet_lite1").state_dict(), file)
+    distill(fresh, short)
+    assert torch.equal(weights(fresh)[STEM], build_net("nano", 3).state_dict()[STEM])
+    distill(fresh, replace(short, weights="none"))
+    torch.manual_seed(short.train.seed)
+    assert torch.equal(weights(fresh)[STEM], build_net("nano", 3, RANDOM).state_dict()[STEM])
+    distill(fresh, short, weights=file)
+    assert torch.equal(weights(fresh)[STEM], build_net("nano", 3, file).state_dict()[STEM])
+    capsys.readouterr()
+    distill(fresh, short, weights=file)
+    assert capsys.readouterr().err == "distill: unchanged\n"
+    # Another file of the same name is another start.
+    torch.save(timm.create_model("efficientnet_lite1").state_dict(), file)
+    distill(fresh, short, weights=file)
+    assert torch.equal(weights(fresh)[STEM], build_net("nano", 3, file).state_dict()[STEM])
+
+
+def test_weights_that_are_not_there_are_one_sentence(
+    fresh: Path, drawn: Drawn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--run", str(fresh), "--recipe", str(drawn.recipe_path)]
+    assert run_app(["distill", *rest, "--weights", str(fresh / "no.pth")]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {fresh / 'no.pth'}: no file of weights to read (No such file or directory); give one that is\n"
+    )
 
 
 # A teacher
@@ -315,13 +396,18 @@ def test_a_student_of_another_recipe_is_refused(
 
 
 def test_an_unknown_net_is_one_sentence(fresh: Path, drawn: Drawn) -> None:
-    with pytest.raises(TrainerError, match="net 'resnet': unknown; the project has lite0, nano"):
+    with pytest.raises(TrainerError, match="net 'resnet': unknown; the project has cnn4, "):
         distill(fresh, replace(drawn.recipe, net="resnet"))
 
 
 def test_a_loss_that_runs_away_is_one_sentence(fresh: Path, drawn: Drawn) -> None:
     wild = replace(drawn.recipe, train=replace(drawn.recipe.train, peak_lr=1e30))
-    with pytest.raises(TrainerError, match=r"epoch 1 of 4: the loss is (nan|inf); lower train.peak_lr in the recipe"):
+    # Named are photographs of the very batch.
+    of_batch = r"among its pictures (\S+/(glass|metal|paper|hand)/\d\d?\.png(, )?){1,3}"
+    with pytest.raises(
+        TrainerError,
+        match=rf"^epoch \d of 4, batch \d: the loss is (nan|inf); {of_batch}; lower train.peak_lr in the recipe$",
+    ):
         distill(fresh, wild)
     assert not (fresh / "distill" / "last.pt").exists()
 

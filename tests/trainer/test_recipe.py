@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import RecipeError
-from trainer.recipe import Augment, Data, Drawings, Finish, Quantize, Recipe, Teacher, Train, load_recipe
+from trainer.recipe import (
+    Augment,
+    Data,
+    Drawings,
+    Finish,
+    Quantize,
+    Recipe,
+    Teach,
+    Teacher,
+    Train,
+    Views,
+    load_recipe,
+)
 
 LEAST = """
 name = "small"
@@ -51,8 +63,11 @@ def test_the_least_recipe_takes_every_default(path: Path) -> None:
         Augment(),
         Finish(),
         Drawings(),
+        Views(),
+        Teach(),
         Teacher(),
         Quantize(),
+        "imagenet",
     )
 
 
@@ -115,6 +130,10 @@ def test_the_finish_strays_less_and_is_set_into_bins_as_often_as_it_says(path: P
         ),
         ("data.label_map", "{ tin = 'steel' }", "data.label_map.tin is 'steel', expected a label, !label or -"),
         ("data.weight", "{ wild = 0 }", "data.weight.wild is 0.0, expected more than 0, at most 1000"),
+        ("data.shares", "[0.8, 0.2]", "data.shares is [0.8, 0.2], expected three above 0 that add up to 1"),
+        ("data.shares", "[0.8, 0.0, 0.2]", "data.shares is [0.8, 0.0, 0.2], expected three above 0 that add up to 1"),
+        ("data.shares", "[0.7, 0.2, 0.2]", "data.shares is [0.7, 0.2, 0.2], expected three above 0 that add up to 1"),
+        ("weights", '"coco"', "weights is 'coco', expected 'imagenet' or 'none'"),
         ("train.epochs", "0", "train.epochs is 0, expected 1 to 10000"),
         ("train.epochs", "-3", "train.epochs is -3, expected 1 to 10000"),
         ("train.pictures_per_epoch", "0", "train.pictures_per_epoch is 0, expected 1 to 1e+07"),
@@ -145,6 +164,8 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
         ("augment", Augment),
         ("finish", Finish),
         ("drawings", Drawings),
+        ("views", Views),
+        ("teach", Teach),
         ("teacher", Teacher),
         ("quantize", Quantize),
     ):
@@ -154,14 +175,15 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
         key for key in numbers
         if not any(re.search(rf"\.{key} is -", text) for text in problems(path, with_value(key, "-1000000")))
     ]  # fmt: skip
-    assert (unbounded, len(numbers)) == ([], 30)
+    assert (unbounded, len(numbers)) == ([], 45)
 
 
 def test_all_problems_come_at_once(path: Path) -> None:
     text = with_value("size_px", "1000") + "augment.grey = 2\ncolour = 1\n"
     assert problems(path, text) == [
         f"{path} has an unknown key 'colour'; known here: "
-        "name, net, size_px, data, train, augment, finish, drawings, teacher, quantize"
+        "name, net, size_px, data, train, augment, finish, drawings, views, teach, teacher, "
+        "quantize, weights"
     ]
     assert problems(path, text.replace("colour = 1\n", "")) == [
         f"{path}.augment.grey is 2.0, expected 0 to 1",
@@ -187,7 +209,7 @@ def test_a_file_that_is_no_toml_is_one_sentence(path: Path, raw: bytes) -> None:
 def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("nanno")
-    assert caught.value.problems == ["recipe 'nanno': unknown; the project has nano, trashnet"]
+    assert caught.value.problems == ["recipe 'nanno': unknown; the project has base, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"]
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(tmp_path / "my.toml"))
     assert caught.value.problems == [

@@ -53,6 +53,12 @@ def test_a_picture_without_features_stands_alone() -> None:
     assert group_near_copies(features, 0.8).tolist() == list(range(7))
 
 
+def test_at_a_cosine_of_one_nothing_is_grouped_not_even_what_is_equal() -> None:
+    features = np.repeat(rays(4), 5, axis=0)
+    assert group_near_copies(features, 0.999).tolist() == [row // 5 * 5 for row in range(20)]
+    assert group_near_copies(features, 1.0).tolist() == list(range(20))
+
+
 def records_of(sizes: dict[tuple[str, str], int]) -> list[Record]:
     return [
         Record(f"{source}{target}{number}", "", source, target)
@@ -89,6 +95,16 @@ def test_shares_are_near_70_10_20_in_every_source_and_target() -> None:
         for split in SPLITS
     }
     assert {place: round(by, 1) for place, by in off.items() if abs(by) > max(2.0, 0.03 * SIZES[place[0]])} == {}
+
+
+def test_other_shares_are_kept_to_as_well() -> None:
+    records = records_of({("s", "glass"): 400, ("s", "metal"): 80})
+    made = assign_splits(records, np.arange(480), 1, {"train": 0.75, "tune": 0.05, "val": 0.2})
+    assert Counter((record.target, record.split) for record in made) == {
+        (label, split): round(size * share)
+        for label, size in (("glass", 400), ("metal", 80))
+        for split, share in (("train", 0.75), ("tune", 0.05), ("val", 0.2))
+    }
 
 
 def test_no_group_is_cut() -> None:

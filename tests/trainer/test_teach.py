@@ -15,6 +15,7 @@ from trainer.distill import borrow, distill
 from trainer.draws import normalise
 from trainer.errors import StageMissing, TrainerError
 from trainer.lessons import open_lessons
+from trainer.machine import Machine
 from trainer.recipe import Recipe, Teach, Views
 from trainer.stage import Stage
 from trainer.teach import load_teachers, teach, teacher_answers
@@ -114,7 +115,7 @@ def test_teaching_that_was_cut_off_goes_on_to_the_same_teacher(
     teach(other, recipe)
     import trainer.teach as module
 
-    real, saved = module._save, []
+    real, saved = module.save_checkpoint, []
 
     def stop_after_two(body: dict[str, object], path: Path) -> None:
         real(body, path)
@@ -123,18 +124,20 @@ def test_teaching_that_was_cut_off_goes_on_to_the_same_teacher(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_save", stop_after_two)
+        patch.setattr(module, "save_checkpoint", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
             teach(fresh, recipe)
     teach(fresh, recipe)
-    left, right = (torch.load(run / "teach" / "nano" / "teacher.pt", weights_only=True)["net"] for run in (other, fresh))
+    left, right = (
+        torch.load(run / "teach" / "nano" / "teacher.pt", weights_only=True)["net"] for run in (other, fresh)
+    )
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_a_student_learns_from_the_teachers_answers_to_the_same_pixels(
     taught: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    lessons = open_lessons(taught, recipe, taught)
+    lessons = open_lessons(taught, recipe, taught, Machine())
     views, answers = open_views(taught), teacher_answers(taught)
     seen = 0
     for lesson in lessons.epoch(0):
@@ -158,7 +161,7 @@ def test_a_student_learns_from_the_teachers_answers_to_the_same_pixels(
 
 
 def test_every_view_is_shown_before_one_comes_again(taught: Path, recipe: Recipe) -> None:
-    lessons = open_lessons(taught, recipe, None)
+    lessons = open_lessons(taught, recipe, None, Machine())
     shown = np.concatenate([lesson.allowed.numpy() for number in range(5) for lesson in lessons.epoch(number)])
     assert len(shown) == 60
     assert shown.sum(axis=0).tolist() == open_views(taught).allowed.sum(axis=0).tolist()
@@ -182,13 +185,13 @@ def test_answers_about_other_views_are_refused(taught: Path, recipe: Recipe, tmp
     shutil.copytree(taught / "data", other / "data")
     make_views(other, replace(recipe, data=replace(recipe.data, weight={"drawn": 2.0})))
     with pytest.raises(TrainerError, match="answered other views"):
-        open_lessons(other, recipe, taught)
+        open_lessons(other, recipe, taught, Machine())
 
 
 def test_a_recipe_without_teachers_or_views_says_so(fresh: Path, drawn: Drawn, recipe: Recipe) -> None:
-    with pytest.raises(StageMissing, match="teach.nets is empty"):
+    with pytest.raises(StageMissing, match=r"teach\.nets is empty"):
         teach(fresh, drawn.recipe)
-    with pytest.raises(StageMissing, match=r"views.photographs is 0"):
+    with pytest.raises(StageMissing, match=r"views\.photographs is 0"):
         make_views(fresh, drawn.recipe)
     with pytest.raises(TrainerError, match="--weights is for one network"):
         teach(fresh, replace(recipe, teach=replace(TEACH, nets=("nano", "lite0"))), Path("weights.pth"))

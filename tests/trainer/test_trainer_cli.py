@@ -9,7 +9,9 @@ from conftest import Drawn
 from trainer.cli import app, run_app
 from trainer.errors import DatasetError
 
-COMMANDS = ["data", "distill", "quantize", "evaluate", "pack"]
+COMMANDS = [
+    "build", "data", "views", "teach", "distill", "quantize", "evaluate", "probe", "report", "pack", "bench",
+]  # fmt: skip
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
