@@ -25,6 +25,7 @@ from trainer.dataset import (
     read_sources,
     read_split,
     with_split,
+    without_leaks,
     write_records,
     write_split,
 )
@@ -110,7 +111,10 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     groups = group_near_copies(features, recipe.data.same_object)
     records = with_split(assign_splits(records, groups, recipe.train.seed, shares), given)
     if leaks := sum(len({records[i].split for i in members}) > 1 for members in _by_group(records).values()):
-        console.print(f"note: the given split puts {leaks} groups of near-copies on both sides")
+        console.print(
+            f"note: the given split puts {leaks} groups of near-copies on both sides; those of their pictures that "
+            "are not trained on are left out of every figure"
+        )
     _check_splits(records, recipe.data.labels)
     write_records(records, stage.path / "records.tsv")
     write_split(records, stage.path / "split.txt")
@@ -139,7 +143,9 @@ def open_dataset(run: Path) -> Dataset:
     sources = [Path(text) for text in result["sources"]]
     path = run / "data"
     pixels, alpha = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ("pixels", "alpha"))
-    return Dataset(read_records(path / "records.tsv"), pixels, alpha, sources, path / "split.txt", fingerprint)
+    return Dataset(
+        without_leaks(read_records(path / "records.tsv")), pixels, alpha, sources, path / "split.txt", fingerprint
+    )
 
 
 def _check_splits(records: Sequence[Record], labels: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "read_sources",
     "read_split",
     "with_split",
+    "without_leaks",
     "write_records",
     "write_split",
 ]
@@ -67,7 +68,7 @@ class Record:
         source: who it came from.
         target: a label, or `!label`: anything but that.
         group: pictures of the same object share it; -1 before grouping.
-        split: one of `SPLITS`; empty before splitting.
+        split: one of `SPLITS`; empty before splitting, and for a picture that is not used.
     """
 
     sha256: str
@@ -248,4 +249,17 @@ def with_split(records: Iterable[Record], split: Mapping[str, str]) -> list[Reco
             of_group.setdefault(record.group, split[record.sha256])
     return [
         replace(record, split=split.get(record.sha256, of_group.get(record.group, record.split))) for record in listed
+    ]
+
+
+def without_leaks(records: Iterable[Record]) -> list[Record]:
+    """Take pictures out of *tune* and *val* that are near-copies of a training picture: they would flatter.
+
+    A split that is made here has none; one that was written down may, since grouping features differ by machine.
+    """
+    listed = list(records)
+    trained = {record.group for record in listed if record.split == "train" and record.group >= 0}
+    return [
+        replace(record, split="") if record.split != "train" and record.group in trained else record
+        for record in listed
     ]

@@ -34,7 +34,7 @@ from device.bundle import (
     write_bundle,
 )
 from trainer.data import open_dataset
-from trainer.nets import MEAN, STD
+from trainer.nets import MEAN, STD, weights_licence
 from trainer.recipe import Recipe
 from trainer.stage import Stage
 
@@ -127,7 +127,7 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft) -> Bundle:
         allow_downgrade=False,
         licences=Licences(
             data=tuple(f"{name}: {recipe.data.licence.get(name, 'not stated')}" for name in sources),
-            weights=("EfficientNet-Lite0, ImageNet: Apache-2.0",),
+            weights=(weights_licence(recipe.net, recipe.weights),),
         ),
     )
     files = {

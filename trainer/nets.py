@@ -26,7 +26,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.errors import TrainerError
 
-__all__ = ["IMAGENET", "MEAN", "NETS", "RANDOM", "STD", "Net", "build_net", "freeze", "imagenet_lite0", "not_for_arm"]
+__all__ = [
+    "IMAGENET",
+    "MEAN",
+    "NETS",
+    "RANDOM",
+    "STD",
+    "Net",
+    "build_net",
+    "freeze",
+    "imagenet_lite0",
+    "not_for_arm",
+    "weights_licence",
+]
 
 MEAN = 127.0
 STD = 128.0
@@ -232,6 +244,25 @@ def build_net(name: str, labels: int, weights: str | Path = IMAGENET) -> Net:
     if name not in NETS:
         raise TrainerError(f"net {name!r}: unknown; the project has {', '.join(sorted(NETS))}")
     return NETS[name](labels, weights)
+
+
+_LICENCES = {
+    "nano": "EfficientNet-Lite1, ImageNet: Apache-2.0",
+    "lite0": "EfficientNet-Lite0, ImageNet: Apache-2.0",
+    "lite1": "EfficientNet-Lite1, ImageNet: Apache-2.0",
+    "lite2": "EfficientNet-Lite2, ImageNet: Apache-2.0",
+    "mobilenet_v2": "torchvision's MobileNetV2, ImageNet: BSD-3-Clause",
+    "efficientnet_b0": "torchvision's EfficientNet-B0, ImageNet: BSD-3-Clause",
+}
+
+
+def weights_licence(name: str, weights: str) -> str:
+    """Where a network's weights came from and under which licence, in a sentence for a card.
+
+    Args:
+        weights: the recipe's.
+    """
+    return "started at random" if weights == RANDOM else _LICENCES[name]
 
 
 def freeze(net: Net, stages: int) -> None:

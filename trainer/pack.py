@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.bundle import Bundle, Score
+from device.bundle import Bundle
 from device.classify import Classifier, open_classifier
 from device.simulator.drawings import draw_item
 from device.simulator.scene import interior, paste
 from trainer.errors import StageMissing
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import evaluate
+from trainer.familiar import familiar_of
 from trainer.manifest import Draft, write_draft
 from trainer.recipe import Recipe
+from trainer.report import run_card
 from trainer.stage import Stage
 
 __all__ = ["golden_pictures", "pack"]
@@ -44,9 +46,10 @@ def pack(run: Path, recipe: Recipe, out: Path) -> Bundle:
         temperature=evaluation.temperature,
         int8=evaluation.int8,
         float32=evaluation.float32,
+        out_of_distribution=familiar_of(run),
         golden_rgb=golden,
         golden_logits=logits,
-        card=_card(run, recipe, evaluation),
+        card=run_card(run, recipe),
     )
     bundle = write_draft(out, run, recipe, draft)
     open_classifier(bundle)
@@ -70,50 +73,3 @@ def golden_pictures(labels: tuple[str, ...]) -> NDArray[np.uint8]:
             raise StageMissing(f"label {label!r}: no drawing to make a golden picture of; {error}") from error
         pictures.append(paste(background, item, middle, _GOLDEN_PX * 0.8, 20.0 * number, rng=rng))
     return np.stack(pictures)
-
-
-def _card(run: Path, recipe: Recipe, evaluation: Evaluation) -> str:
-    """The text for people: what it names, how well, where it was measured, what it was made from."""
-    _, data = Stage.result_of(run, "data")
-    _, quantized = Stage.result_of(run, "quantize")
-    lines = [
-        f"# {recipe.name}",
-        "",
-        f"Names {', '.join(recipe.data.labels)} in a picture of one item, {recipe.size_px} x {recipe.size_px} pixels.",
-        f"INT8 file {quantized['bytes']:,} bytes ({quantized['scheme']}), network `{recipe.net}`.",
-        "",
-        "## How well",
-        "",
-        "On pictures that no training step saw (*val*; near-copies of a training picture are kept out of it), the",
-        "shipped INT8 file through the device's own code, computed as an Arm CPU does. No promise about your room:",
-        "see README.",
-        "",
-        "| source | pictures | INT8 | float | macro-F1 INT8 | recall by label |",
-        "|---|---|---|---|---|---|",
-        *(_row(source, int8, evaluation.float32[source]) for source, int8 in evaluation.int8.items()),
-        "",
-        *(
-            f"`{source}`, known only not to be a label: {share:.1%} not named so."
-            for source, share in evaluation.not_named.items()
-        ),
-        f"INT8 and float name the same label in {evaluation.agreement:.1%} of all. Temperature",
-        f"{evaluation.temperature}; expected calibration error {evaluation.calibration_error:.3f} on the first source.",
-        "",
-        "## Made from",
-        "",
-        *(f"- {source}: {recipe.data.licence.get(source, 'licence not stated')}" for source in _sources(data)),
-        "- weights: EfficientNet-Lite0, ImageNet, Apache-2.0",
-        f"- drawings of the project itself: {recipe.drawings.per_epoch} an epoch, counted in no figure above",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _row(source: str, int8: Score, float32: Score) -> str:
-    recall = ", ".join(f"{label} {value:.2f}" for label, value in int8.recall.items())
-    cells = (source, int8.pictures, f"{int8.accuracy:.1%}", f"{float32.accuracy:.1%}", f"{int8.macro_f1:.3f}", recall)
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
-
-
-def _sources(data: dict[str, dict[str, int]]) -> list[str]:
-    return list(dict.fromkeys(key.split(": ")[0] for key in data["targets"]))

@@ -314,7 +314,7 @@ def _loss(tail: _Tail, maps: Tensor, allowed: Tensor, rule: Teach, rng: np.rando
 def answers(net: Net, dataset: Dataset, size_px: int, machine: Machine) -> F32:
     """Logits of a network for the pictures of *tune* and *val*, float32 [N, K]; zeros for those of *train*."""
     out = np.zeros((len(dataset.records), net.head.out_features), np.float32)
-    rows = [index for index, record in enumerate(dataset.records) if record.split != "train"]
+    rows = [index for index, record in enumerate(dataset.records) if record.split in ("tune", "val")]
     net.eval()
     with torch.inference_mode(), machine.answering():
         for start in range(0, len(rows), _MAP_BATCH):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from device.preprocess import fit
 from trainer.dataset import (
+    CACHE_PX,
     Record,
     Source,
     cache_pixels,
@@ -22,6 +23,7 @@ from trainer.dataset import (
     read_sources,
     read_split,
     with_split,
+    without_leaks,
     write_records,
     write_split,
 )
@@ -371,5 +373,15 @@ def test_a_given_split_is_kept_and_new_near_copies_go_with_it() -> None:
 def test_cached_pixels_are_fitted_as_the_device_fits(size: tuple[int, int]) -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     made = cache_pixels(rgb)
-    assert made.shape == (224, 224, 3)
-    assert np.array_equal(made, fit(rgb, 224))
+    assert made.shape == (CACHE_PX, CACHE_PX, 3)
+    assert np.array_equal(made, fit(rgb, CACHE_PX))
+
+
+def test_near_copies_of_training_pictures_count_in_no_figure() -> None:
+    records = [
+        Record(str(number), f"{number}.jpg", "drawn", "glass", group, split)
+        for number, (group, split) in enumerate(
+            [(0, "train"), (0, "val"), (0, "tune"), (3, "val"), (3, "tune"), (5, "val")]
+        )
+    ]
+    assert [record.split for record in without_leaks(records)] == ["train", "", "", "val", "tune", "val"]

@@ -18,7 +18,7 @@ from device.pictures import read_picture
 from device.preprocess import fit
 from trainer.cli import run_app
 from trainer.data import open_dataset
-from trainer.dataset import read_records, read_split, write_records
+from trainer.dataset import CACHE_PX, read_records, read_split, write_records
 from trainer.evaluate import evaluate
 from trainer.stage import Stage
 
@@ -103,7 +103,7 @@ def check_manifest(run: Path, out: Path) -> None:
 def check_card(out: Path) -> None:
     card = (out / "card.md").read_text(encoding="utf-8")
     assert card.startswith("# tiny\n\nNames glass, metal, paper in a picture of one item, 32 x 32 pixels.\n")
-    for line in ("- drawn: MIT, drawn by a test", "- weights: EfficientNet-Lite0, ImageNet, Apache-2.0"):
+    for line in ("- drawn: MIT, drawn by a test", "- weights: EfficientNet-Lite1, ImageNet: Apache-2.0"):
         assert line in card.splitlines()
 
 
@@ -126,7 +126,7 @@ def test_the_data_step_keeps_what_it_found(finished: Path, drawn: Drawn) -> None
 
 def test_cached_pixels_belong_to_their_records(finished: Path) -> None:
     dataset = open_dataset(finished)
-    assert dataset.pixels.shape[1:] == (224, 224, 3)
+    assert dataset.pixels.shape[1:] == (CACHE_PX, CACHE_PX, 3)
     for index in (0, 14, len(dataset.records) - 1):
         rgb = read_picture(Path(dataset.records[index].name))
         assert np.array_equal(dataset.pixels[index], fit(rgb, 224))
@@ -147,7 +147,8 @@ def test_a_given_split_is_kept_and_leaks_are_said(
     (tmp_path / "split.txt").write_text("".join(f"{split} {digest}\n" for digest, split in given.items()))
     rest = ["--run", str(tmp_path / "run"), "--recipe", str(drawn.recipe_path), "--split", str(tmp_path / "split.txt")]
     assert run_app(["data", f"drawn={drawn.pictures}", *rest]) == 0
-    assert {record.sha256: record.split for record in open_dataset(tmp_path / "run").records} == given
+    used = given | {twins[1].sha256: ""}  # a near-copy of what is trained on
+    assert {record.sha256: record.split for record in open_dataset(tmp_path / "run").records} == used
     assert "note: the given split puts 1 groups of near-copies on both sides" in capsys.readouterr().err
 
 

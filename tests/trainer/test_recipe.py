@@ -209,7 +209,9 @@ def test_a_file_that_is_no_toml_is_one_sentence(path: Path, raw: bytes) -> None:
 def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("nanno")
-    assert caught.value.problems == ["recipe 'nanno': unknown; the project has base, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"]
+    assert caught.value.problems == [
+        "recipe 'nanno': unknown; the project has base, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"
+    ]
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(tmp_path / "my.toml"))
     assert caught.value.problems == [
