@@ -147,7 +147,13 @@ def distill(
 
 
 @app.command()
-def quantize(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
+def quantize(
+    run: Run = DEFAULT_RUN,
+    recipe: RecipeName = "nano",
+    calibrate_with: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A bin's own pictures (folder or zip), to calibrate on as well.")
+    ] = None,
+) -> None:
     """Turn the student into an INT8 file, and say what it cost.
 
     Example: trainer quantize --run runs/nano
@@ -155,7 +161,7 @@ def quantize(run: Run = DEFAULT_RUN, recipe: RecipeName = "nano") -> None:
     from trainer.quantize_student import quantize_student
     from trainer.recipe import load_recipe
 
-    quantize_student(run, load_recipe(recipe))
+    quantize_student(run, load_recipe(recipe), calibrate_with)
 
 
 @app.command()

@@ -167,7 +167,14 @@ def load_student(run: Path, recipe: Recipe) -> Net:
             f"for a {recipe.net} of {', '.join(recipe.data.labels)}; give its own with --recipe, or another --run"
         )
     net = build_net(recipe.net, len(recipe.data.labels), RANDOM)
-    net.load_state_dict(read_checkpoint(run / "distill" / "student.pt")["net"])
+    kept = run / "distill" / "student.pt"
+    try:
+        net.load_state_dict(read_checkpoint(kept)["net"])
+    except RuntimeError as error:
+        raise TrainerError(
+            f"{kept}: its tensors are not those of the {recipe.net} that this version of the trainer builds; "
+            "train it again: trainer distill"
+        ) from error
     return net.eval()
 
 

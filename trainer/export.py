@@ -173,6 +173,17 @@ def _add(to: _Translator, node: FxNode) -> None:
     to.add("Add", [_name(value) for value in node.args], node.name)
 
 
+def _mul(to: _Translator, node: FxNode) -> None:
+    if not all(isinstance(value, FxNode) for value in node.args):
+        raise QuantizeError(f"{to.where}: node {node.name!r} multiplies by a number; only tensors can be multiplied")
+    to.add("Mul", [_name(value) for value in node.args], node.name)
+
+
+def _silu(to: _Translator, node: FxNode) -> None:
+    to.add("Sigmoid", [_name(node.args[0])], f"{node.name}.gate")
+    to.add("Mul", [_name(node.args[0]), f"{node.name}.gate"], node.name)
+
+
 def _linear(to: _Translator, node: FxNode) -> None:
     to.add("Gemm", [_name(value) for value in node.args if value is not None], node.name, transB=1)
 
@@ -244,9 +255,12 @@ _ATEN: dict[str, Callable[[_Translator, FxNode], None]] = {
     "linear": _linear,
     "max_pool2d": _pool,
     "mean": _mean,
+    "mul": _mul,
     "pad": _pad,
     "relu": _rename("Relu"),
     "reshape": _reshape,
+    "sigmoid": _rename("Sigmoid"),
+    "silu": _silu,
     "squeeze": _reshape,
     "view": _reshape,
 }

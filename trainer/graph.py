@@ -3,8 +3,8 @@
 float.onnx -> onnx_read.read_graph -> Graph -> TorchGraph -> calibration, bias correction, quantisation-aware training
 
 The float file is the specification: whatever is measured, corrected or fine-tuned later is this graph. It knows the
-layers of plain feed-forward CNNs (MobileNetV2, EfficientNet-Lite, ResNet) and nothing of files or of INT8: who
-simulates INT8 hands in two functions, one for weights and one for what a layer gives.
+layers of plain feed-forward CNNs (MobileNetV2, EfficientNet, ResNet) and nothing of files or of INT8: who simulates
+INT8 hands in functions, for weights, for biases and for what a layer gives.
 """
 
 from collections import Counter
@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["INPUT", "Act", "Graph", "Node", "Op", "TorchGraph", "activate"]
+__all__ = ["INPUT", "Act", "Array", "Graph", "Node", "Op", "TorchGraph", "activate"]
 
 INPUT = "x"
-Op = Literal["conv", "linear", "add", "maxpool", "avgpool", "mean", "flatten"]
+Op = Literal["conv", "linear", "add", "mul", "sigmoid", "maxpool", "avgpool", "mean", "flatten"]
 Act = Literal["none", "relu", "relu6"]
 Array = NDArray[np.float32]
 
@@ -31,13 +31,15 @@ class Node:
     """One layer.
 
     Attributes:
-        op: `mean` is the mean over height and width, kept as [N, C, 1, 1]; `flatten` gives [N, F].
+        op: `mean` is the mean over height and width, kept as [N, C, 1, 1]; `flatten` gives [N, F]; `mul` also takes
+            [N, C, H, W] times [N, C, 1, 1].
         output: short name of the tensor it makes, `a0`, `a1`, ...
         inputs: tensors that it reads; `x` is the picture.
         kernel, stride: height, width.
         pads: top, left, bottom, right; zeros for a convolution.
         act: applied to the result.
         weight, bias: names in `Graph.params`, of `conv` [O, I/groups, kh, kw] and `linear` [O, I] only.
+        tops: where ReLU6 ends, per channel; empty for 6 everywhere. Only equalisation makes others.
     """
 
     op: Op
@@ -50,6 +52,7 @@ class Node:
     act: Act = "none"
     weight: str = ""
     bias: str = ""
+    tops: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +89,14 @@ class Graph:
         return text + (f", stride {node.stride[0]}" if max(node.stride) > 1 else "")
 
 
-def activate(act: Act, value: Tensor) -> Tensor:
-    """Apply a layer's activation."""
-    if act == "relu":
-        return F.relu(value)
-    return F.relu6(value) if act == "relu6" else value
+def activate(node: Node, value: Tensor) -> Tensor:
+    """Apply a layer's activation to what it gives, [N, C, ...]."""
+    if node.act == "none":
+        return value
+    if node.act == "relu6" and not node.tops:
+        return F.relu6(value)
+    value = F.relu(value)
+    return torch.minimum(value, torch.tensor(node.tops).reshape(-1, *[1] * (value.dim() - 2))) if node.tops else value
 
 
 def _same(_: Node, value: Tensor) -> Tensor:
@@ -142,7 +148,7 @@ class TorchGraph(torch.nn.Module):
                 left[name] -= 1
                 if not left[name]:
                     del values[name]  # a batch of calibration pictures does not fit twice
-            values[node.output] = after(node, activate(node.act, self.run_node(node, inputs, weight, bias)))
+            values[node.output] = after(node, activate(node, self.run_node(node, inputs, weight, bias)))
         return {name: values[tensor] for name, tensor in self._graph.outputs.items()}
 
     def run_node(
@@ -166,6 +172,10 @@ class TorchGraph(torch.nn.Module):
             return F.linear(x, w, b)
         if node.op == "add":
             return x + inputs[1]
+        if node.op == "mul":
+            return x * inputs[1]
+        if node.op == "sigmoid":
+            return torch.sigmoid(x)
         if node.op == "maxpool":
             top, left, bottom, right = node.pads
             return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-torch.inf), node.kernel, node.stride)

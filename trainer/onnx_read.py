@@ -225,6 +225,15 @@ class _Reader:
         self.params[before.bias] = (self.params[before.bias] + constant.reshape(-1)).astype(np.float32)
         self._becomes(node, before)
 
+    def _mul(self, node: onnx.NodeProto) -> None:
+        inputs = tuple(self._tensor(name) for name in node.input)
+        if any(name in self.constants for name in inputs):
+            raise self._say(node, "multiplies by a constant; put it into the weights before it")
+        self._add_node(Node("mul", node.output[0], inputs))
+
+    def _sigmoid(self, node: onnx.NodeProto) -> None:
+        self._add_node(Node("sigmoid", node.output[0], (self._tensor(node.input[0]),)))
+
     def _pool(self, node: onnx.NodeProto, op: Op) -> None:
         window = self._window(node, tuple(_attributes(node)["kernel_shape"]))
         if self._tensor(node.input[0]) in self.padded:
@@ -302,10 +311,12 @@ class _Reader:
         "Identity": _skip,
         "MatMul": _matmul,
         "MaxPool": _maxpool,
+        "Mul": _mul,
         "Pad": _pad,
         "ReduceMean": _reducemean,
         "Relu": _relu,
         "Reshape": _reshape,
+        "Sigmoid": _sigmoid,
     }
 
 

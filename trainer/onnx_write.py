@@ -2,9 +2,11 @@
 
 torch network -> export_float -> float ONNX -> Graph -> write_float, write_int8 -> the files of a bundle
 
-Names are short, equal constants are stored once and nothing else is stored: a QDQ graph made by the usual tools spends
-150 kB on names, zero points and metadata where the whole model may have 390 kB. Opset and IR version are fixed to what
-onnxruntime 1.27 reads. It must never choose a scale: those come in.
+Names are short, attributes that say the usual are left out, equal constants are stored once, and of every channel only
+a float16 scale and a float16 bias: a QDQ graph made by the usual tools spends 150 kB on names, scales and zero points
+where the whole model may have 390 kB. The float16 numbers are one vector that is cast and split when the file is
+loaded; onnxruntime 1.27 then rounds the biases to int32 steps itself. Opset and IR version are fixed to what it reads.
+It must never choose a scale: those come in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer.graph import INPUT, Graph, Node
+from trainer.graph import INPUT, Graph, Node, Op
 
 __all__ = ["OPSET", "Affine", "Int8Weights", "write_float", "write_int8"]
 
@@ -44,15 +46,15 @@ class Int8Weights:
 
     Attributes:
         weight: int8, shape as in the graph, zero point 0.
-        scale: float32 [O], one per output channel.
-        bias: int32 [O] in steps of `bias_scale`.
-        bias_scale: float32 [O], the input's scale times `scale`.
+        scale: float16 [O], one per output channel.
+        bias: float16 [O], in real numbers.
+        step: float32 [O], the input's scale times `scale`: int32 sums and biases are in these.
     """
 
     weight: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    bias: NDArray[np.int32]
-    bias_scale: NDArray[np.float32]
+    scale: NDArray[np.float16]
+    bias: NDArray[np.float16]
+    step: NDArray[np.float32]
 
 
 class _Writer:
@@ -61,6 +63,7 @@ class _Writer:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
+        self.halves: dict[str, NDArray[np.float16]] = {}
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
@@ -72,6 +75,11 @@ class _Writer:
             self.constants[key] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return self.constants[key].name
 
+    def half(self, value: NDArray[np.float16], name: str) -> str:
+        """A vector that is stored in float16 and read as float32."""
+        self.halves[name] = value
+        return name
+
     def scale(self, affine: Affine, name: str) -> tuple[str, str]:
         zero_point = f"z{affine.zero_point + 128}"
         return (
@@ -81,22 +89,44 @@ class _Writer:
 
     def layer(self, node: Node, inputs: Sequence[str], output: str) -> str:
         """The node itself; its activation is left to the caller."""
-        window = {"kernel_shape": node.kernel, "strides": node.stride, "pads": node.pads}
-        if node.op == "conv":
-            return self.add("Conv", inputs, output, group=node.groups, **window)
-        if node.op == "maxpool":
-            return self.add("MaxPool", inputs, output, **window)
-        if node.op == "avgpool":
-            return self.add("AveragePool", inputs, output, **window)
+        more: dict[str, Any] = {}
+        if max(node.stride) > 1:
+            more["strides"] = node.stride
+        if any(node.pads):
+            more["pads"] = node.pads
+        if node.groups > 1:
+            more["group"] = node.groups
+        if node.op in {"maxpool", "avgpool"}:
+            more["kernel_shape"] = node.kernel
         if node.op == "linear":
-            return self.add("Gemm", inputs, output, transB=1)
-        return self.add({"add": "Add", "mean": "GlobalAveragePool", "flatten": "Flatten"}[node.op], inputs, output)
+            more["transB"] = 1
+        return self.add(_ONNX[node.op], inputs, output, **more)
 
     def model(self, graph: Graph, input_type: int, widths: Mapping[str, int]) -> onnx.ModelProto:
+        if self.halves:
+            lengths = self.constant(np.array([len(value) for value in self.halves.values()], np.int64), "l")
+            stored = self.constant(np.concatenate(list(self.halves.values())), "h")
+            self.nodes[:0] = [
+                helper.make_node("Cast", [stored], ["f"], to=TensorProto.FLOAT),
+                helper.make_node("Split", ["f", lengths], list(self.halves)),
+            ]
         picture = helper.make_tensor_value_info(graph.input_name, input_type, [1, *graph.input_shape])
         outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, width]) for n, width in widths.items()]
         proto = helper.make_graph(self.nodes, "g", [picture], outputs, list(self.constants.values()))
         return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
+
+
+_ONNX: dict[Op, str] = {
+    "conv": "Conv",
+    "linear": "Gemm",
+    "add": "Add",
+    "mul": "Mul",
+    "sigmoid": "Sigmoid",
+    "maxpool": "MaxPool",
+    "avgpool": "AveragePool",
+    "mean": "GlobalAveragePool",
+    "flatten": "Flatten",
+}
 
 
 def _widths(graph: Graph) -> dict[str, int]:
@@ -111,6 +141,7 @@ def write_float(graph: Graph, path: Path, *, pixels: Affine | None = None) -> No
     """Write the float32 network.
 
     Args:
+        graph: not an equalised one: its activations end in another place in each channel.
         path: written whole or not at all by the caller's care; replaced when it exists.
         pixels: None for a float32 input (normalised); otherwise the input is int8 [1, C, H, W] and is turned into
             normalised numbers first, so that the device prepares the same pixels for this file and for the INT8 one.
@@ -154,12 +185,16 @@ def write_int8(graph: Graph, path: Path, acts: Mapping[str, Affine], weights: Ma
         inputs = [names[name] for name in node.inputs]
         if node.weight:
             held = weights[node.output]
-            weight = [writer.constant(held.weight, f"w{number}"), writer.constant(held.scale, f"t{number}")]
-            bias = [writer.constant(held.bias, f"b{number}"), writer.constant(held.bias_scale, f"u{number}")]
-            if node.op == "linear":  # QLinearConv does without weight zero points, QGemm does not
+            weight = [writer.constant(held.weight, f"w{number}"), writer.half(held.scale, f"t{number}")]
+            if node.op == "conv":
+                bias = writer.half(held.bias, f"c{number}")
+            else:  # QGemm wants zero points and an int32 bias of its own
                 weight.append(writer.constant(np.zeros(held.scale.shape, np.int8), f"o{number}"))
+                whole = np.rint(held.bias.astype(np.float32) / held.step).astype(np.int32)
+                steps = [writer.constant(whole, f"b{number}"), writer.constant(held.step, f"u{number}")]
+                bias = writer.add("DequantizeLinear", steps, f"c{number}", axis=0)
             inputs.append(writer.add("DequantizeLinear", weight, f"v{number}", axis=0))
-            inputs.append(writer.add("DequantizeLinear", bias, f"c{number}", axis=0))
+            inputs.append(bias)
         if node.output not in acts:
             names[node.output] = writer.layer(node, inputs, ends[node.output])
             continue

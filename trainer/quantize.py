@@ -1,17 +1,18 @@
 """Quantise a trained network to INT8 for Arm, and measure what that costs.
 
-float.onnx + calibration pictures -> ranges -> bias correction -> (fine-tuning tail) -> model.onnx (S8S8 QDQ) + report
+float.onnx + calibration pictures -> ranges, bias correction, equalisation, (tail) -> model.onnx (S8S8 QDQ) + report
 
-The float file is the specification and the teacher: the tail learns from its answers. What is written is run by
-onnxruntime with the Arm arithmetic and compared with the simulation, so a file that does not compute what was planned,
-or leaves a layer in float, is never handed on. It must never see validation pictures: calibration comes from *tune*.
+The float file is the specification and the teacher: of whatever is tried, that is kept which brings the logits closest
+to its own. What is written is run by onnxruntime with the Arm arithmetic and compared with the simulation, so a file
+that does not compute what was planned, or leaves a layer in float, is never handed on. It must never see validation
+pictures: calibration comes from *tune*, or from a bin.
 """
 
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,30 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.equalise import equalise
 from trainer.errors import QuantizeError
-from trainer.fakequant import Histograms, Simulation, correct_biases, int8_weights, normalise
+from trainer.fakequant import Simulation, correct_biases, int8_weights, normalise
 from trainer.graph import Graph, TorchGraph
 from trainer.onnx_read import read_graph
 from trainer.onnx_write import Affine, write_int8
+from trainer.ranges import RANGES, Histograms
 from trainer.tail import QatTail, fine_tune
 
 __all__ = ["Agreement", "LayerLoss", "QatTail", "QuantizeReport", "arm_session", "fused_ops", "quantize"]
 
-PERCENTILES = (100.0, 99.999, 99.99, 99.9)
-"""Ranges that are tried; the one whose logits come closest to the float network's is taken."""
-
 _BATCH = 16
+_TRIAL_PICTURES = 128
+"""Every squared error of the logits is over these, at most; none of them is one that biases were corrected on."""
+
 _CORRECTION_PICTURES = 64
-_LAYER_PICTURES = 32
-_FUSED = {"conv": "QLinearConv", "add": "QLinearAdd", "mean": "QLinearGlobalAveragePool"}
-_FUSED |= {"avgpool": "QLinearAveragePool", "linear": "QGemm"}
+_LAYER_RUNS = 1000
+"""Pictures times layers, for what each layer costs: a deep network shows fewer pictures."""
+
+_STRENGTH = 0.5
+"""Of the equalisation that is tried; see `equalise`."""
+
+_FUSED = {"conv": "QLinearConv", "add": "QLinearAdd", "mean": "QLinearGlobalAveragePool", "linear": "QGemm"}
+_FUSED |= {"avgpool": "QLinearAveragePool", "sigmoid": "QLinearSigmoid", "mul": "QLinearMul"}
 _INT8_OPS = {
     *_FUSED.values(),
     "MaxPool",
@@ -90,9 +98,11 @@ class QuantizeReport:
 
     Attributes:
         file_bytes, params: size of the file; number of weights and biases.
-        percentile: the ranges that were taken.
-        tried: percentile -> mean squared logit error before bias correction.
-        error: the same after bias correction.
+        ranges: the method that was taken, one of `RANGES`.
+        tried: method -> mean squared logit error, with means corrected for the weights' rounding.
+        error: the same after bias correction with the ranges that were taken, without equalisation.
+        equalised_error: the same for the equalised network.
+        equalised: whether that one was closer and is what goes on.
         tail_error: the same after the tail, None without one. A tail that comes no closer is dropped, since the float
             file is the specification.
         fused: operator -> count, in the graph that onnxruntime runs.
@@ -105,9 +115,11 @@ class QuantizeReport:
 
     file_bytes: int
     params: int
-    percentile: float
-    tried: dict[float, float]
+    ranges: str
+    tried: dict[str, float]
     error: float
+    equalised_error: float
+    equalised: bool
     tail_error: float | None
     fused: dict[str, int]
     float_ops: tuple[str, ...]
@@ -117,6 +129,23 @@ class QuantizeReport:
     loss: Agreement
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A network that is calibrated one way.
+
+    Attributes:
+        teacher: the float network, in this trial's numbers.
+        student: the same with corrected biases.
+        error: mean squared logit error.
+    """
+
+    teacher: TorchGraph
+    student: TorchGraph
+    seen: Histograms
+    acts: dict[str, Affine]
+    error: float
+
+
 def quantize(
     float_onnx: Path,
     out: Path,
@@ -124,7 +153,7 @@ def quantize(
     *,
     input_scale: float,
     input_zero_point: int,
-    percentiles: tuple[float, ...] = PERCENTILES,
+    ranges: Sequence[str] = RANGES,
     tail: QatTail | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> QuantizeReport:
@@ -136,7 +165,7 @@ def quantize(
         calibration: RGB pixels [N, 3, S, S], prepared as the device does; a few hundred, of every label.
         input_scale, input_zero_point: normalised = (pixel - 128 - zero_point) * scale; 1/128 and -1 for mean 127,
             deviation 128. Exact only where all channels share mean and deviation.
-        percentiles: ranges to try; (100,) is plain min-max.
+        ranges: methods to try; ("min-max",) leaves nothing out.
         tail: fine-tuning, or None.
         on_step: told what starts.
 
@@ -149,55 +178,102 @@ def quantize(
     _check_pictures(graph, calibration, float_onnx)
     pixels = Affine(float(np.float32(input_scale)), input_zero_point)
     batches = [normalise(calibration[at : at + _BATCH], pixels) for at in range(0, len(calibration), _BATCH)]
-    teacher, student = TorchGraph(graph), TorchGraph(graph)
-    say(f"ranges of {len(calibration)} pictures")
-    wanted = _logits(teacher, batches)
-    seen = Histograms(teacher, batches)
-    tried = {}
-    for percentile in percentiles:
-        say(f"percentile {percentile:g}")
-        simulation = Simulation(student, seen.scales(percentile, pixels))
-        tried[percentile] = _logit_error(_logits(simulation, batches), wanted)
-    percentile = min(tried, key=tried.__getitem__)
-    acts = seen.scales(percentile, pixels)
-    say("bias correction")
-    stride = max(1, len(calibration) // _CORRECTION_PICTURES)
-    correct_biases(teacher, student, acts, normalise(calibration[::stride][:_CORRECTION_PICTURES], pixels))
-    simulation = Simulation(student, acts)
-    error, tail_error = _logit_error(_logits(simulation, batches), wanted), None
+    calibrate = _Calibration(graph, batches, pixels, say)
+    plain, tried = calibrate.plain(ranges)
+    method = min(tried, key=tried.__getitem__)
+    even = calibrate.equalised(plain, method)
+    best = even if even.error < plain.error else plain
+    tail_error = None
     if tail is not None:
         say(f"quantisation-aware training, {tail.epochs} epochs")
-        calibrated = {name: value.clone() for name, value in student.state_dict().items()}
-        fine_tune(teacher, student, acts, pixels, tail)
-        tail_error = _logit_error(_logits(simulation, batches), wanted)
-        if tail_error >= error:
-            say(
-                f"the training is dropped: logits came no closer (squared error {error:.5f}, after it {tail_error:.5f})"
-            )
-            student.load_state_dict(calibrated)
+        best, tail_error = calibrate.tailed(best, tail)
     say("writing and checking")
-    write_int8(student.to_graph(), out, acts, int8_weights(student.to_graph(), acts))
+    ready = best.student.to_graph()
+    write_int8(ready, out, best.acts, int8_weights(ready, best.acts))
     fused = fused_ops(out)
     _check_fused(graph, fused, out)
-    simulated = _logits(simulation, batches)
+    wanted = _logits(TorchGraph(graph), batches)
+    simulated = _logits(Simulation(best.student, best.acts), batches)
     measured = _run(out, calibration)
     parity = _compare(simulated, measured)
     _check_parity(parity, _compare(wanted, simulated), float(wanted.std()), out)
     say("cost per layer")
+    few = torch.cat(batches)[: max(1, min(32, _LAYER_RUNS // len(graph.nodes)))]
     return QuantizeReport(
         file_bytes=out.stat().st_size,
         params=sum(value.size for value in graph.params.values()),
-        percentile=percentile,
+        ranges=method,
         tried=tried,
-        error=error,
+        error=plain.error,
+        equalised_error=even.error,
+        equalised=even.error < plain.error,
         tail_error=tail_error,
         fused=dict(fused),
         float_ops=tuple(sorted(set(fused) - _INT8_OPS)),
         odd_widths=tuple(_odd_widths(graph)),
-        layers=_layer_losses(graph, teacher, student, acts, torch.cat(batches)[:_LAYER_PICTURES]),
+        layers=_layer_losses(ready, best.teacher, best.student, best.acts, few),
         parity=parity,
         loss=_compare(wanted, measured),
     )
+
+
+class _Calibration:
+    """The ways to calibrate one network, all judged on the same pictures."""
+
+    def __init__(self, graph: Graph, batches: list[Tensor], pixels: Affine, say: Callable[[str], None]) -> None:
+        self._graph, self._batches, self._pixels, self._say = graph, batches, pixels, say
+        pictures = torch.cat(batches)
+        corrected = torch.zeros(len(pictures), dtype=torch.bool)
+        corrected[:: max(2, len(pictures) // _CORRECTION_PICTURES)] = True
+        self._correction = pictures[corrected][:_CORRECTION_PICTURES]
+        # Judged on others: biases fitted to a picture always look good on it.
+        others = pictures[~corrected] if len(pictures) > 1 else pictures
+        self._trial = list(torch.split(others[:: -(-len(others) // _TRIAL_PICTURES)], _BATCH))
+        self._wanted = _logits(TorchGraph(graph), self._trial)
+
+    def plain(self, ranges: Sequence[str]) -> tuple[_Trial, dict[str, float]]:
+        """The network as it is, with the best of these ranges; and the error of each."""
+        self._say(f"ranges of {sum(map(len, self._batches))} pictures")
+        teacher, student = TorchGraph(self._graph), TorchGraph(self._graph)
+        seen = Histograms(teacher, self._batches)
+        # First the means that rounded weights shift: they would hide what the ranges do.
+        correct_biases(teacher, student, seen.scales(ranges[0], self._pixels), self._correction)
+        tried = {}
+        for method in ranges:
+            self._say(f"ranges by {method}")
+            tried[method] = self._error(student, seen.scales(method, self._pixels))
+        best = min(tried, key=tried.__getitem__)
+        return self._corrected(teacher, student, seen, seen.scales(best, self._pixels)), tried
+
+    def equalised(self, plain: _Trial, method: str) -> _Trial:
+        """The same network with channels of more equal size."""
+        self._say("cross-layer equalisation")
+        graph = equalise(self._graph, plain.seen.peaks, _STRENGTH)
+        teacher = TorchGraph(graph)
+        seen = Histograms(teacher, self._batches)
+        return self._corrected(teacher, TorchGraph(graph), seen, seen.scales(method, self._pixels))
+
+    def tailed(self, trial: _Trial, tail: QatTail) -> tuple[_Trial, float]:
+        """The trial after the tail, or as it was where that came no closer; and the error after the tail."""
+        student = TorchGraph(trial.student.to_graph())
+        acts = fine_tune(TorchGraph(self._graph), student, trial.acts, self._pixels, tail)
+        error = self._error(student, acts)
+        if error < trial.error:
+            return replace(trial, student=student, acts=acts, error=error), error
+        self._say(
+            f"the training is dropped: logits came no closer (squared error {trial.error:.5f}, after it {error:.5f})"
+        )
+        return trial, error
+
+    def _corrected(self, teacher: TorchGraph, student: TorchGraph, seen: Histograms, acts: dict[str, Affine]) -> _Trial:
+        self._say("bias correction")
+        correct_biases(teacher, student, acts, self._correction)
+        return _Trial(teacher, student, seen, acts, self._error(student, acts))
+
+    def _error(self, student: TorchGraph, acts: dict[str, Affine]) -> float:
+        """Mean squared error, without what is common to all labels: softmax does not see it."""
+        off = _logits(Simulation(student, acts), self._trial) - self._wanted
+        return float((off - off.mean(1, keepdim=True)).square().mean())
 
 
 def _check_pictures(graph: Graph, pictures: NDArray[np.uint8], where: Path) -> None:
@@ -213,12 +289,6 @@ def _check_pictures(graph: Graph, pictures: NDArray[np.uint8], where: Path) -> N
 def _logits(run: Callable[[Tensor], dict[str, Tensor]], batches: list[Tensor]) -> Tensor:
     with torch.no_grad():
         return torch.cat([run(batch)["logits"] for batch in batches])
-
-
-def _logit_error(logits: Tensor, wanted: Tensor) -> float:
-    """Mean squared error, without what is common to all labels: softmax does not see it."""
-    off = logits - wanted
-    return float((off - off.mean(1, keepdim=True)).square().mean())
 
 
 def arm_session(path: Path, save_optimised: Path | None = None) -> ort.InferenceSession:
@@ -317,5 +387,7 @@ def _layer_losses(
             noise = float((fake[node.output] - real[node.output]).square().mean())
             signal = float(real[node.output].square().mean())
             decibels = 10.0 * math.log10(max(signal, 1e-30) / max(noise, 1e-30))
-            losses.append(LayerLoss(graph.describe(node), _logit_error(alone, wanted), decibels))
+            off = alone - wanted
+            cost = float((off - off.mean(1, keepdim=True)).square().mean())
+            losses.append(LayerLoss(graph.describe(node), cost, decibels))
     return tuple(sorted(losses, key=lambda loss: -loss.alone))

@@ -212,14 +212,16 @@ class Quantize:
     Attributes:
         calibration_pictures: how many pictures of *tune* set the ranges.
         tail_epochs: epochs of quantisation-aware fine-tuning; 0 for none.
-        tail_pictures: pictures per such epoch.
-        tail_lr: its highest learning rate.
+        tail_pictures: photographs per such epoch.
+        tail_lr: its highest learning rate, in rounding steps of a layer's weights per training step.
+        tail_teacher: weight of the student's own teacher in it, beside the float network; 0 for none.
     """
 
     calibration_pictures: int = 256
     tail_epochs: int = 2
-    tail_pictures: int = 4000
-    tail_lr: float = 1e-4
+    tail_pictures: int = 1500
+    tail_lr: float = 0.005
+    tail_teacher: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "quantize.tail_epochs": (0, 10_000),
     "quantize.tail_pictures": (1, 10_000_000),
     "quantize.tail_lr": (1e-9, 10),
+    "quantize.tail_teacher": (0, 1000),
 }
 """The least and the most of every number of a recipe."""
 

@@ -415,3 +415,12 @@ def test_a_loss_that_runs_away_is_one_sentence(fresh: Path, drawn: Drawn) -> Non
 def test_the_command_is_the_same_step(run: Path, drawn: Drawn, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(["distill", "--run", str(run), "--recipe", str(drawn.recipe_path)]) == 0
     assert "distill: unchanged" in capsys.readouterr().err
+
+
+def test_a_student_of_another_shape_by_the_same_name_is_refused(run: Path, drawn: Drawn) -> None:
+    kept = run / "distill" / "student.pt"
+    body = torch.load(kept, weights_only=True)
+    del body["net"]["head.bias"]
+    torch.save(body, kept)
+    with pytest.raises(TrainerError, match="its tensors are not those of the nano"):
+        load_student(run, drawn.recipe)

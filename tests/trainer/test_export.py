@@ -93,6 +93,34 @@ def test_leaves_the_network_and_its_frozen_parts_as_they_were() -> None:
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+class Gated(nn.Module):
+    """SiLU and squeeze-and-excite, as EfficientNet has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.SiLU())
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.SiLU(), nn.Conv2d(8, 8, 1))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(x)
+        features = (x * torch.sigmoid(self.gate(x))).mean((2, 3))
+        return self.head(features), features
+
+
+def test_gates_and_swishes_are_written_as_sigmoids_and_products(tmp_path: Path) -> None:
+    net = Gated().eval()
+    export_float(net, 32, tmp_path / "float.onnx")
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = net(x)
+    got = ort.InferenceSession(tmp_path / "float.onnx").run(["logits", "features"], {"pixels": x.numpy()})
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "float.onnx")).graph.node]
+    assert (kinds.count("Sigmoid"), kinds.count("Mul")) == (3, 3)
+
+
 class Wrong(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -105,6 +133,8 @@ class Wrong(nn.Module):
             x = F.hardswish(x)
         elif self.kind == "number":
             x = x + 1.0
+        elif self.kind == "times":
+            x = x * 2.0
         elif self.kind == "pool":
             x = F.adaptive_avg_pool2d(x, 2)
         elif self.kind == "branch" and x.mean() > 0:
@@ -120,6 +150,7 @@ class Wrong(nn.Module):
     [
         ("op", r"node 'hardswish' \(aten.hardswish\)"),
         ("number", "adds a number"),
+        ("times", "multiplies by a number"),
         ("pool", r"pools to \[2, 2\], expected 1x1"),
         ("branch", "keep branches that depend on pixel values out of forward"),
         ("edge", "pads by reflect|aten.reflection_pad2d"),

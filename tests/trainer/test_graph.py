@@ -54,7 +54,20 @@ def test_gives_back_the_parameters_as_they_are_now_and_leaves_the_first_graph_al
     ("act", "expected"), [("none", [-1.0, 3.0, 7.0]), ("relu", [0.0, 3.0, 7.0]), ("relu6", [0.0, 3.0, 6.0])]
 )
 def test_knows_three_activations(act, expected) -> None:
-    assert activate(act, torch.tensor([-1.0, 3.0, 7.0])).tolist() == expected
+    assert activate(Node("add", "a0", ("x", "x"), act=act), torch.tensor([[-1.0, 3.0, 7.0]])).tolist() == [expected]
+
+
+def test_relu6_can_end_elsewhere_in_each_channel() -> None:
+    node = Node("conv", "a0", ("x",), act="relu6", tops=(6.0, 9.0))
+    value = torch.tensor([-1.0, 7.0, 10.0]).repeat(1, 2, 1)
+    assert activate(node, value).tolist() == [[[0.0, 6.0, 6.0], [0.0, 7.0, 9.0]]]
+
+
+def test_gates_channels_by_a_sigmoid_as_squeeze_and_excite_does() -> None:
+    nodes = (Node("mean", "a0", ("x",)), Node("sigmoid", "a1", ("a0",)), Node("mul", "a2", ("x", "a1")))
+    net = TorchGraph(Graph(nodes, {}, {"logits": "a2"}, (2, 1, 2)))
+    x = torch.tensor([[[[1.0, -1.0]], [[40.0, 60.0]]]])
+    assert net(x)["logits"].tolist() == [[[[0.5, -0.5]], [[40.0, 60.0]]]]
 
 
 def test_describes_layers_for_a_person() -> None:

@@ -40,7 +40,10 @@ def test_computes_what_onnxruntime_computes_for_every_operator_it_knows() -> Non
         node("Conv", ["r0", "k1", "bias1"], "c1", group=8, pads=[1, 1, 1, 1]),
         node("Relu", ["c1"], "r1"),
         node("Add", ["r0", "r1"], "s"),
-        node("MaxPool", ["s"], "m", kernel_shape=[2, 2], pads=[0, 0, 1, 1]),
+        node("GlobalAveragePool", ["s"], "g"),
+        node("Sigmoid", ["g"], "gs"),
+        node("Mul", ["gs", "s"], "sg"),
+        node("MaxPool", ["sg"], "m", kernel_shape=[2, 2], pads=[0, 0, 1, 1]),
         node("AveragePool", ["m"], "v", kernel_shape=[2, 2]),
         node("ReduceMean", ["v"], "f", axes=[-1, -2], keepdims=0),
         node("MatMul", ["f", "k2"], "h"),
@@ -77,6 +80,9 @@ def test_computes_what_onnxruntime_computes_for_every_operator_it_knows() -> Non
         ("conv", "relu6", (1, 2, 1, 0)),
         ("conv", "relu", (1, 1, 1, 1)),
         ("add", "none", (0, 0, 0, 0)),
+        ("mean", "none", (0, 0, 0, 0)),
+        ("sigmoid", "none", (0, 0, 0, 0)),
+        ("mul", "none", (0, 0, 0, 0)),
         ("maxpool", "none", (0, 0, 1, 1)),
         ("avgpool", "none", (0, 0, 0, 0)),
         ("mean", "none", (0, 0, 0, 0)),
@@ -84,7 +90,7 @@ def test_computes_what_onnxruntime_computes_for_every_operator_it_knows() -> Non
         ("linear", "relu", (0, 0, 0, 0)),
         ("linear", "none", (0, 0, 0, 0)),
     ]
-    assert graph.outputs == {"y": "a8", "f": "a6"}
+    assert graph.outputs == {"y": "a11", "f": "a9"}
     assert (graph.input_name, graph.input_shape) == ("p", (4, 8, 8))
 
 
@@ -128,6 +134,7 @@ REFUSED = {
     "uses alpha": [MEAN, node("Flatten", ["m"], "f"), node("Gemm", ["f", "flat"], "y", alpha=2.0)],
     "another axis than 1": [node("Flatten", ["p"], "y", axis=2)],
     "reshapes to [1, 2, 128]": [node("Reshape", ["p", "three"], "y")],
+    "multiplies by a constant": [CONV, node("Mul", ["c", "v"], "y")],
     "not a MatMul": [CONV, node("Add", ["c", "v"], "y")],
     "no node makes": [node("Pad", ["p", "ends"], "y")],
 }

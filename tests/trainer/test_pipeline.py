@@ -129,7 +129,7 @@ def test_cached_pixels_belong_to_their_records(finished: Path) -> None:
     assert dataset.pixels.shape[1:] == (CACHE_PX, CACHE_PX, 3)
     for index in (0, 14, len(dataset.records) - 1):
         rgb = read_picture(Path(dataset.records[index].name))
-        assert np.array_equal(dataset.pixels[index], fit(rgb, 224))
+        assert np.array_equal(dataset.pixels[index], fit(rgb, CACHE_PX))
         inside = dataset.alpha[index]
         assert 0 < (inside > 128).mean() < 1
 

@@ -7,10 +7,11 @@ import onnxruntime as ort
 import pytest
 
 from trainer.errors import QuantizeError
-from trainer.fakequant import affine_for, int8_weights
+from trainer.fakequant import int8_weights
 from trainer.graph import Graph, Node
 from trainer.onnx_write import Affine, write_float, write_int8
 from trainer.quantize import QatTail, arm_session, fused_ops, quantize
+from trainer.ranges import RANGES, affine_for
 
 INPUT = {"input_scale": 1 / 128, "input_zero_point": -1}
 
@@ -88,7 +89,7 @@ def test_the_int8_file_runs_whole_in_int8_and_answers_as_the_float_one(float_onn
 
 def test_the_file_has_int8_pixels_two_float_outputs_and_nothing_to_spare(float_onnx: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
-    quantize(float_onnx, out, pictures(4), percentiles=(100.0,), **INPUT)
+    quantize(float_onnx, out, pictures(4), ranges=("min-max",), **INPUT)
     model = onnx.load(str(out))
     onnx.checker.check_model(model, full_check=True)
     session = arm_session(out)
@@ -101,14 +102,20 @@ def test_the_file_has_int8_pixels_two_float_outputs_and_nothing_to_spare(float_o
     assert Counter(node.op_type for node in model.graph.node)["Clip"] == 0
     held = [(item.data_type, tuple(item.dims), item.raw_data) for item in model.graph.initializer]
     assert len(held) == len(set(held))  # equal constants are stored once
-    numbers = sum(len(item.raw_data) for item in model.graph.initializer)
-    assert out.stat().st_size - numbers < 4000
+    # A byte a weight, and a float16 scale and bias a channel; the logits' bias alone is int32 with scales of its own.
+    weights, channels, named = 16 * 27 + 16 * 9 + 16 * 16 + 4 * 16, 3 * 16, 4
+    halves = [item for item in model.graph.initializer if item.data_type == onnx.TensorProto.FLOAT16]
+    assert [tuple(item.dims) for item in halves] == [(2 * channels + named,)]
+    arrays = [item for item in model.graph.initializer if item.dims and item.data_type != onnx.TensorProto.INT64]
+    numbers = sum(len(item.raw_data) for item in arrays)
+    assert numbers == weights + 4 * channels + 11 * named
+    assert out.stat().st_size - numbers < 2000
 
 
 def test_the_layers_that_cost_most_come_first_and_odd_widths_are_named(tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
     write_float(small_graph(width=12), path)
-    report = quantize(path, tmp_path / "model.onnx", pictures(16), percentiles=(100.0,), **INPUT)
+    report = quantize(path, tmp_path / "model.onnx", pictures(16), ranges=("min-max",), **INPUT)
     assert report.odd_widths == (
         "a0: conv 3x3, 12 channels, stride 2",
         "a1: conv 3x3 depthwise, 12 channels",
@@ -120,21 +127,66 @@ def test_the_layers_that_cost_most_come_first_and_odd_widths_are_named(tmp_path:
     assert min(layer.sqnr_db for layer in report.layers) > 25
 
 
-def test_takes_the_percentile_whose_logits_come_closest(float_onnx: Path, tmp_path: Path) -> None:
+def test_takes_the_ranges_whose_logits_come_closest(float_onnx: Path, tmp_path: Path) -> None:
     steps: list[str] = []
     report = quantize(float_onnx, tmp_path / "model.onnx", pictures(32), on_step=steps.append, **INPUT)
-    assert report.tried[report.percentile] == min(report.tried.values())
-    assert list(report.tried) == [100.0, 99.999, 99.99, 99.9]
+    assert report.tried[report.ranges] == min(report.tried.values())
+    assert tuple(report.tried) == RANGES
+    assert report.equalised == (report.equalised_error < report.error)
+    assert report.tail_error is None
     assert steps == [
         "ranges of 32 pictures",
-        "percentile 100",
-        "percentile 99.999",
-        "percentile 99.99",
-        "percentile 99.9",
+        *(f"ranges by {method}" for method in RANGES),
+        "bias correction",
+        "cross-layer equalisation",
         "bias correction",
         "writing and checking",
         "cost per layer",
     ]
+
+
+def uneven_graph() -> Graph:
+    """The small network with channels that matter alike and differ fiftyfold in size."""
+    graph = small_graph()
+    size = np.geomspace(0.02, 1.0, 16, dtype=np.float32)
+    params = dict(graph.params)
+    params["w1"], params["b1"] = params["w1"] * size.reshape(-1, 1, 1, 1), np.abs(params["b1"]) * size
+    params["w2"] = params["w2"] / size.reshape(1, -1, 1, 1)
+    return Graph(graph.nodes, params, graph.outputs, graph.input_shape)
+
+
+def test_equalises_channels_where_that_comes_closer(tmp_path: Path) -> None:
+    write_float(uneven_graph(), tmp_path / "float.onnx")
+    out = tmp_path / "model.onnx"
+    report = quantize(tmp_path / "float.onnx", out, pictures(32), ranges=("min-max",), **INPUT)
+    assert report.equalised
+    assert report.equalised_error < 0.7 * report.error
+    off = logits(out, pictures(32)) - float_logits(tmp_path / "float.onnx", pictures(32))
+    measured = float(np.square(off - off.mean(1, keepdims=True)).mean())
+    assert measured == pytest.approx(report.equalised_error, rel=0.2)
+
+
+def test_gates_and_swishes_run_in_int8_too(tmp_path: Path) -> None:
+    graph = small_graph()
+    nodes = (
+        Node("conv", "a0", ("x",), (3, 3), (2, 2), (1, 1, 1, 1), weight="w0", bias="b0"),
+        Node("sigmoid", "a1", ("a0",)),
+        Node("mul", "a2", ("a0", "a1")),
+        Node("mean", "a3", ("a2",)),
+        Node("conv", "a4", ("a3",), weight="w2", bias="b2"),
+        Node("sigmoid", "a5", ("a4",)),
+        Node("mul", "a6", ("a2", "a5")),
+        Node("mean", "a7", ("a6",)),
+        Node("flatten", "a8", ("a7",)),
+        Node("linear", "a9", ("a8",), weight="w7", bias="b7"),
+    )
+    params = {name: value for name, value in graph.params.items() if name[1:] != "1"}
+    gated = Graph(nodes, params, {"logits": "a9", "features": "a8"}, (3, 32, 32))
+    write_float(gated, tmp_path / "float.onnx")
+    report = quantize(tmp_path / "float.onnx", tmp_path / "model.onnx", pictures(32), ranges=("min-max",), **INPUT)
+    assert report.float_ops == ()
+    assert (report.fused["QLinearSigmoid"], report.fused["QLinearMul"]) == (2, 2)
+    assert report.loss.argmax_share > 0.9
 
 
 def test_refuses_pictures_of_another_size_or_kind_and_a_file_without_logits(float_onnx: Path, tmp_path: Path) -> None:
@@ -179,32 +231,38 @@ def test_writes_integers_that_onnxruntime_multiplies_as_worked_out_by_hand(tmp_p
     # 1.27 and -0.27 -> ReLU -> steps of 0.02: 1.28 (63.5 rounds to the even 64) or 1.26, and 0.
     assert got[1][0, 0] in {np.float32(1.26), np.float32(1.28)}
     assert got[1][0, 1] == 0.0
-    assert got[0].tolist() == [[pytest.approx(0.5 + 1.27 * float(got[1][0, 0]), abs=1e-3), pytest.approx(0.25)]]
+    assert got[0].tolist() == [
+        [pytest.approx(0.5 + 1.27 * float(got[1][0, 0]), abs=1e-3), pytest.approx(0.25, abs=1e-3)]
+    ]
+
+
+def far_off() -> QatTail:
+    """Steps so long that nothing comes closer."""
+    return QatTail(lambda epoch: [(pictures(16), None)], steps=1, learning_rate=200.0)
 
 
 def test_a_tail_comes_closer_to_the_float_network_and_is_told_of(float_onnx: Path, tmp_path: Path) -> None:
     told: list[tuple[int, float]] = []
     tail = QatTail(
-        batches=lambda: ((pictures(16, seed), np.ones((16, 4), np.float32)) for seed in range(4)),
+        batches=lambda epoch: ((pictures(16, 4 * epoch + step), None) for step in range(4)),
         steps=4,
-        epochs=2,
-        learning_rate=1e-4,
+        epochs=6,
+        learning_rate=0.05,
         on_epoch=lambda epoch, loss, seconds: told.append((epoch, loss)),
     )
-    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=tail, **INPUT)
-    assert [epoch for epoch, _ in told] == [1, 2]
-    assert told[1][1] < told[0][1]
+    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=tail, ranges=("min-max",), **INPUT)
+    assert [epoch for epoch, _ in told] == [1, 2, 3, 4, 5, 6]
     assert report.tail_error is not None
-    assert report.tail_error < report.error
+    assert report.tail_error < min(report.error, report.equalised_error)
     assert report.loss.argmax_share > 0.9
 
 
 def test_a_tail_that_comes_no_closer_is_dropped_and_said(float_onnx: Path, tmp_path: Path) -> None:
     steps: list[str] = []
-    wild = QatTail(lambda: [(pictures(16), np.ones((16, 4), np.float32))], steps=1, epochs=1, learning_rate=1.0)
-    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=wild, on_step=steps.append, **INPUT)
-    quantize(float_onnx, tmp_path / "b.onnx", pictures(32), **INPUT)
+    quick = {"ranges": ("min-max",), **INPUT}
+    report = quantize(float_onnx, tmp_path / "a.onnx", pictures(32), tail=far_off(), on_step=steps.append, **quick)
+    quantize(float_onnx, tmp_path / "b.onnx", pictures(32), **quick)
     assert report.tail_error is not None
-    assert report.tail_error > report.error
+    assert report.tail_error > max(report.error, report.equalised_error)
     assert [step for step in steps if "dropped" in step] == [steps[-3]]
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
