@@ -165,7 +165,7 @@ def test_without_data_there_is_nothing_to_train_on(tmp_path: Path, drawn: Drawn)
 
 # Ctrl-C as a terminal sends it, to helpers too, in the middle of the second epoch.
 CHILD = """
-import os, signal, sys, threading
+import os, signal, sys
 from trainer.cli import run_app
 from trainer.progress import console
 
@@ -173,7 +173,7 @@ class Screen:
     def write(self, text):
         sys.stderr.write(text)
         if "epoch 1/" in text:
-            threading.Timer(0.1, os.killpg, (os.getpgrp(), signal.SIGINT)).start()
+            os.killpg(os.getpgrp(), signal.SIGINT)
     def flush(self):
         sys.stderr.flush()
 
