@@ -30,7 +30,7 @@ from trainer.dataset import (
     write_split,
 )
 from trainer.errors import DatasetError
-from trainer.nets import MEAN, STD, imagenet_lite0
+from trainer.nets import MEAN, STD, imagenet_lite
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.split import SHARES, assign_splits, group_near_copies
@@ -170,7 +170,7 @@ def _by_group(records: Sequence[Record]) -> dict[int, list[int]]:
 
 def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Pooled ImageNet features, float32 [N, 1280], for finding near-copies."""
-    net = imagenet_lite0().eval().to(memory_format=torch.channels_last)
+    net = imagenet_lite(0).eval().to(memory_format=torch.channels_last)
     rows = []
     with torch.inference_mode():
         for start in track(range(0, len(pixels), 64), "features for near-copies"):

@@ -31,7 +31,7 @@ from trainer.nets import IMAGENET, RANDOM, Net, build_net, freeze
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.stage import Stage
-from trainer.teach import load_teacher
+from trainer.taught import load_teacher
 
 __all__ = ["borrow", "distill", "load_student"]
 

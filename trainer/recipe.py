@@ -175,6 +175,7 @@ class Teach:
         label_smoothing: as in `Train`.
         mixup: parameter of the beta distribution that mixes two views' features before the tuned stages; 0 for none.
         average: decay per step of the running average of weights.
+        witness: weight of the evidence of a network that was never tuned (`trainer.witness`); 0 for none.
     """
 
     nets: tuple[str, ...] = ()
@@ -188,6 +189,7 @@ class Teach:
     label_smoothing: float = 0.1
     mixup: float = 0.3
     average: float = 0.998
+    witness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

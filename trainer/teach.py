@@ -28,15 +28,17 @@ from trainer.draws import normalise
 from trainer.errors import StageMissing, TrainerError
 from trainer.losses import allowed_loss
 from trainer.machine import Machine, open_machine
-from trainer.nets import IMAGENET, RANDOM, Net
+from trainer.nets import IMAGENET, Net
 from trainer.progress import console, track
 from trainer.recipe import Recipe, Teach
 from trainer.score import confusion, score
 from trainer.stage import Stage, write_atomic
+from trainer.taught import folder_of
 from trainer.teachers import build_teacher
 from trainer.views import Views, make_views
+from trainer.witness import Witness, open_witness
 
-__all__ = ["Teachers", "load_teacher", "load_teachers", "teach", "teacher_answers"]
+__all__ = ["teach"]
 
 F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
@@ -73,11 +75,13 @@ def _teach(run: Path, recipe: Recipe, weights: Path | None, machine: Machine) ->
         raise TrainerError(f"--weights is for one network, but recipe {recipe.name} has {', '.join(rule.nets)}")
     dataset, views = open_dataset(run), make_views(run, recipe)
     # Each network is a step of its own: another beside it does not train it again.
+    tuning = asdict(replace(rule, nets=()))
+    del tuning["witness"]
     shared = {
-        "views": views.fingerprint, "teach": replace(rule, nets=()), "seed": recipe.train.seed,
+        "views": views.fingerprint, "teach": tuning, "seed": recipe.train.seed,
         "weights": [str(weights), weights.stat().st_size] if weights and weights.is_file() else str(weights),
     }  # fmt: skip
-    stage = Stage(run, "teach", {**shared, "nets": rule.nets})
+    stage = Stage(run, "teach", {**shared, "nets": rule.nets, "witness": rule.witness})
     if stage.is_done:
         console.print("teach: unchanged")
         return
@@ -88,31 +92,34 @@ def _teach(run: Path, recipe: Recipe, weights: Path | None, machine: Machine) ->
     for name in rule.nets:
         torch.manual_seed(recipe.train.seed)  # of the new last layer
         net = build_teacher(name, len(recipe.data.labels), weights or IMAGENET)
-        own = Stage(run, f"teach/{_plain(name)}", {**shared, "net": name})
+        own = Stage(run, f"teach/{folder_of(name)}", {**shared, "net": name})
         history[name] = _tune(machine.place(net), views, recipe, own, machine)
         logits[name] = answers(net, dataset, views.pixels.shape[1], machine)
         params += sum(weight.numel() for weight in net.parameters())
-        size += (stage.path / _plain(name) / "teacher.pt").stat().st_size
+        size += (stage.path / folder_of(name) / "teacher.pt").stat().st_size
         right = _right(dataset, logits[name], recipe.data.labels, "tune")
         console.print(f"teach: {name} right on tune {right:.1%}")
     mean = np.mean([_log_softmax(rows) for rows in logits.values()], axis=0)
-    said = [np.load(stage.path / _plain(name) / "views.npy").astype(np.float32) for name in logits]
-    np.save(stage.path / "answers.npy", np.mean([_log_softmax(rows) for rows in said], axis=0).astype(np.float16))
+    said = [np.load(stage.path / folder_of(name) / "views.npy").astype(np.float32) for name in logits]
+    opinion = np.mean([_log_softmax(rows) for rows in said], axis=0)
+    usual: list[float] = []
+    if rule.witness:
+        witness = machine.place(open_witness(recipe.data.labels))
+        own = Stage(run, "teach/witness", {"views": views.fingerprint, "labels": recipe.data.labels})
+        usual = _hear(witness, views, own, machine)
+        opinion += rule.witness * np.load(own.path / "views.npy").astype(np.float32)
+        mean += rule.witness * answers(witness, dataset, views.pixels.shape[1], machine)
+    np.save(stage.path / "answers.npy", opinion.astype(np.float16))
     np.save(stage.path / "pictures.npy", mean)
     stage.finish(
         {
             "nets": list(rule.nets), "labels": list(recipe.data.labels), "size_px": views.pixels.shape[1],
-            "params": params, "bytes": size, "history": history,
+            "params": params, "bytes": size, "history": history, "witness": rule.witness, "usual": usual,
             "tune": _right(dataset, mean, recipe.data.labels, "tune"),
             **_measure(dataset, mean, recipe.data.labels),
             "each": {name: _measure(dataset, rows, recipe.data.labels)["val"] for name, rows in logits.items()},
         }
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """A network's name as a folder's."""
-    return name.replace(":", "-")
 
 
 def _tune(net: Net, views: Views, recipe: Recipe, stage: Stage, machine: Machine) -> list[dict[str, float]]:
@@ -143,6 +150,22 @@ def _tune(net: Net, views: Views, recipe: Recipe, stage: Stage, machine: Machine
     for spent in _SPENT:
         (folder / spent).unlink(missing_ok=True)
     return history
+
+
+def _hear(witness: Witness, views: Views, stage: Stage, machine: Machine) -> list[float]:
+    """The witness's evidence on every view, kept; returns what is usual, which it takes off from now on."""
+    if not stage.is_done:
+        stage.begin()
+        kept = np.zeros((len(views), len(witness.classes)), np.float32)
+        with torch.inference_mode(), machine.answering():
+            for start in track(range(0, len(views), _MAP_BATCH), "witness: answers to views"):
+                pixels = torch.from_numpy(np.array(views.pixels[start : start + _MAP_BATCH]))
+                kept[start : start + _MAP_BATCH] = witness(normalise(pixels.to(machine.device))).cpu().numpy()
+        usual = kept.mean(axis=0)
+        np.save(stage.path / "views.npy", (kept - usual).astype(np.float16))
+        stage.finish({"usual": usual.tolist()})
+    witness.usual.copy_(torch.tensor(stage.result["usual"]))
+    return list(stage.result["usual"])
 
 
 class _Tail(nn.Module):
@@ -311,65 +334,20 @@ def _loss(tail: _Tail, maps: Tensor, allowed: Tensor, rule: Teach, rng: np.rando
     return share * first + (1 - share) * allowed_loss(logits, allowed[other], rule.label_smoothing)
 
 
-def answers(net: Net, dataset: Dataset, size_px: int, machine: Machine) -> F32:
-    """Logits of a network for the pictures of *tune* and *val*, float32 [N, K]; zeros for those of *train*."""
-    out = np.zeros((len(dataset.records), net.head.out_features), np.float32)
+def answers(net: Net | Witness, dataset: Dataset, size_px: int, machine: Machine) -> F32:
+    """What a network says of the pictures of *tune* and *val*, float32 [N, K]; zeros for those of *train*."""
     rows = [index for index, record in enumerate(dataset.records) if record.split in ("tune", "val")]
     net.eval()
+    out: list[Tensor] = []
     with torch.inference_mode(), machine.answering():
         for start in range(0, len(rows), _MAP_BATCH):
-            some = rows[start : start + _MAP_BATCH]
-            pixels = np.stack([fit(dataset.pixels[row], size_px) for row in some])
-            out[some] = net(normalise(torch.from_numpy(pixels).to(machine.device)))[0].float().cpu().numpy()
-    return out
-
-
-def teacher_answers(run: Path) -> F16:
-    """The teachers' mean log-probabilities of every view, float16 [N, K].
-
-    Raises:
-        StageMissing: `trainer teach` has not been run.
-    """
-    Stage.result_of(run, "teach")
-    return np.asarray(np.load(run / "teach" / "answers.npy"))
-
-
-class Teachers(nn.Module):
-    """Several networks as one: the mean of their log-probabilities."""
-
-    def __init__(self, nets: list[Net]) -> None:
-        super().__init__()
-        self.nets = nn.ModuleList(nets)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """float32 [N, 3, S, S], normalised -> [N, K]."""
-        return torch.stack([torch.log_softmax(net(pixels)[0], 1) for net in self.nets]).mean(0)
-
-
-def load_teachers(run: Path) -> Teachers:
-    """The tuned teachers of a run, to be asked about pictures that are not among its views.
-
-    Raises:
-        StageMissing: `trainer teach` has not been run.
-    """
-    _, result = Stage.result_of(run, "teach")
-    nets = [load_teacher(run, name) for name in result["nets"]]
-    return Teachers(nets).eval().requires_grad_(False)
-
-
-def load_teacher(run: Path, name: str) -> Net:
-    """One tuned teacher of a run.
-
-    Raises:
-        StageMissing: `trainer teach` has not been run.
-        TrainerError: it is none of its teachers.
-    """
-    _, result = Stage.result_of(run, "teach")
-    if name not in result["nets"]:
-        raise TrainerError(f"{run}: has taught {', '.join(result['nets'])}, not {name!r}; name one of them")
-    net = build_teacher(name, len(result["labels"]), RANDOM)
-    net.load_state_dict(read_checkpoint(run / "teach" / _plain(name) / "teacher.pt")["net"])
-    return net
+            pixels = np.stack([fit(dataset.pixels[row], size_px) for row in rows[start : start + _MAP_BATCH]])
+            said = net(normalise(torch.from_numpy(pixels).to(machine.device)))
+            out.append((said if isinstance(said, Tensor) else said[0]).float().cpu())
+    found = torch.cat(out).numpy()
+    whole = np.zeros((len(dataset.records), found.shape[1]), np.float32)
+    whole[rows] = found
+    return whole
 
 
 def _log_softmax(logits: F32) -> F32:

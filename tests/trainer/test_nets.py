@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from trainer.errors import TrainerError
-from trainer.nets import MEAN, NETS, RANDOM, STD, build_net, freeze, imagenet_lite0, not_for_arm
+from trainer.nets import MEAN, NETS, RANDOM, STD, build_net, freeze, imagenet_lite, not_for_arm
 
 torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def save(state: object, path: Path) -> Path:
 
 
 def test_a_lite_network_takes_a_file_in_place_of_the_wheel(tmp_path: Path) -> None:
-    state = imagenet_lite0().state_dict()
+    state = imagenet_lite(0).state_dict()
     state = {f"other.{name}": value + 1 if value.is_floating_point() else value for name, value in state.items()}
     net = build_net("lite0", 2, save(state, tmp_path / "lite0.pth"))
     assert torch.equal(net.stages[0][0].weight, state["other.conv_stem.weight"])  # type: ignore[index]

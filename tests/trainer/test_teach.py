@@ -18,7 +18,8 @@ from trainer.lessons import open_lessons
 from trainer.machine import Machine
 from trainer.recipe import Recipe, Teach, Views
 from trainer.stage import Stage
-from trainer.teach import load_teachers, teach, teacher_answers
+from trainer.taught import load_teachers, teacher_answers
+from trainer.teach import teach
 from trainer.teachers import build_teacher
 from trainer.views import make_views, open_views
 
