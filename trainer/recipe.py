@@ -350,6 +350,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "teach.label_smoothing": (0, 1),
     "teach.mixup": (0, 100),
     "teach.average": (0, 1),
+    "teach.witness": (0, 10),
     "teacher.temperature": (0.01, 100),
     "teacher.alpha": (0, 1),
     "quantize.calibration_pictures": (1, 1_000_000),

@@ -175,7 +175,7 @@ def test_every_number_of_a_recipe_has_its_range(path: Path) -> None:
         key for key in numbers
         if not any(re.search(rf"\.{key} is -", text) for text in problems(path, with_value(key, "-1000000")))
     ]  # fmt: skip
-    assert (unbounded, len(numbers)) == ([], 46)
+    assert (unbounded, len(numbers)) == ([], 47)
 
 
 def test_all_problems_come_at_once(path: Path) -> None:
@@ -210,7 +210,7 @@ def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("nanno")
     assert caught.value.problems == [
-        "recipe 'nanno': unknown; the project has base, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"
+        "recipe 'nanno': unknown; the project has base, brief, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"
     ]
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(tmp_path / "my.toml"))
