@@ -210,7 +210,8 @@ def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("nanno")
     assert caught.value.problems == [
-        "recipe 'nanno': unknown; the project has base, brief, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, trashnet"
+        "recipe 'nanno': unknown; the project has base, brief, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, "
+        "trashnet"
     ]
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(tmp_path / "my.toml"))
