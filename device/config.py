@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from device.camera import CAMERAS
-from device.config_types import CameraConfig, Config, DecideConfig, ModelConfig
+from device.config_types import CameraConfig, Config, DecideConfig, ModelConfig, ModelsConfig
 from device.errors import ConfigError
 from device.fields import build
 from device.gate import LEAST_REGION_PX, GateRule
@@ -31,6 +31,7 @@ __all__ = [
     "Config",
     "DecideConfig",
     "ModelConfig",
+    "ModelsConfig",
     "load_config",
     "state_dir",
 ]
@@ -40,7 +41,7 @@ REFERENCE_BUILDS: Final = tuple(
 )
 """Complete configurations to copy; the first one stands in where no file is named."""
 
-SECTIONS: Final = ("camera", "gate", "model", "decide", "bin", "costs", "outputs", "events")
+SECTIONS: Final = ("camera", "gate", "model", "models", "decide", "bin", "costs", "outputs", "events")
 
 _SIZE_PX: Final = (64, 4608)  # the long side of Camera Module 3
 _RATE_HZ: Final = (1.0, 120.0)
@@ -66,6 +67,12 @@ class _CameraTable:
 class _ModelTable:
     path: str | None = None
     threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelsTable:
+    store: str = str(ModelsConfig().store)
+    signers: str = str(ModelsConfig().signers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +164,7 @@ class _Reader:
                 self._say(section, f"[{section}] is an unknown section or key; {hint}")
         camera = self._camera()
         gate = self._table("gate", GateRule) or GateRule()
-        model, decide = self._model(), self._decide()
+        model, models, decide = self._model(), self._models(), self._decide()
         bins = self._bins()
         costs = self._costs()
         site = outputs = None
@@ -180,6 +187,7 @@ class _Reader:
             missed=costs.missed,
             outputs=outputs,
             events_path=events_path,
+            models=models,
         )
 
     def _camera(self) -> CameraConfig:
@@ -216,6 +224,12 @@ class _Reader:
         table = self._table("model", _ModelTable) or _ModelTable()
         self._range("model", "threads", table.threads, _THREADS)
         return ModelConfig(None if table.path is None else self._absolute("model.path", table.path), table.threads)
+
+    def _models(self) -> ModelsConfig:
+        table = self._table("models", _ModelsTable) or _ModelsTable()
+        return ModelsConfig(
+            self._absolute("models.store", table.store), self._absolute("models.signers", table.signers)
+        )
 
     def _decide(self) -> DecideConfig:
         table = self._table("decide", DecideConfig) or DecideConfig()

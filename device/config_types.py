@@ -13,7 +13,7 @@ from device.gate import GateRule
 from device.outputs import OutputsConfig
 from device.route import Costs, Site
 
-__all__ = ["CameraConfig", "Config", "DecideConfig", "ModelConfig"]
+__all__ = ["CameraConfig", "Config", "DecideConfig", "ModelConfig", "ModelsConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,19 @@ class ModelConfig:
 
     path: Path | None = None
     threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """Where models that were shipped to this bin are kept, and whose are taken.
+
+    Attributes:
+        store: the folder, see `device.releases`.
+        signers: the keys that may sign them, see `device.signature`.
+    """
+
+    store: Path = Path("/var/lib/wastebin/models")
+    signers: Path = Path("/etc/wastebin/allowed_signers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class Config:
     missed: float | None
     outputs: OutputsConfig
     events_path: Path
+    models: ModelsConfig
 
     def site_for(self, *, contamination: float, missed: float) -> Site:
         """The site with the costs that a bundle proposes, where the file names none."""

@@ -7,6 +7,9 @@
         BundleNotFound(FileNotFoundError)
         BundleMismatch(ValueError)     bytes or fields are not what the manifest promises
         BundleUnsupported(ValueError)  made for another version of wastebin
+        BundleRefused(ValueError)      whole and well signed, and yet no good on this device
+        BundleUntrusted(ValueError)    not signed by a key that this bin trusts
+      ReleaseError(RuntimeError)       the store of models cannot do what was asked: busy, full, older than what ran
       PictureError(ValueError)         a picture cannot be read
       ItemsError(ValueError)           a folder or archive of pictures is no use
       CameraError(OSError)
@@ -14,6 +17,7 @@
         CameraStalled                  no new frame in time, or the same one again and again
       OutputError(RuntimeError)        a pin or servo refused
       EventsError(OSError)             the database cannot be opened or written
+      InstallError(RuntimeError)       a step of the installation did not work
 
 `trainer` hangs its own branch, `TrainerError`, on the same root.
 """
@@ -24,15 +28,19 @@ __all__ = [
     "BundleError",
     "BundleMismatch",
     "BundleNotFound",
+    "BundleRefused",
     "BundleUnsupported",
+    "BundleUntrusted",
     "CameraError",
     "CameraNotFound",
     "CameraStalled",
     "ConfigError",
     "EventsError",
+    "InstallError",
     "ItemsError",
     "OutputError",
     "PictureError",
+    "ReleaseError",
     "UsageError",
     "WastebinError",
 ]
@@ -78,6 +86,18 @@ class BundleUnsupported(BundleError, ValueError):
     """The bundle needs another version of wastebin."""
 
 
+class BundleUntrusted(BundleError, ValueError):
+    """Nobody whom this bin trusts has signed the manifest."""
+
+
+class ReleaseError(WastebinError, RuntimeError):
+    """The store of models cannot do what was asked."""
+
+
+class BundleRefused(BundleError, ValueError):
+    """The bundle is what its manifest says, and yet this device must not use it; the text says why."""
+
+
 class PictureError(WastebinError, ValueError):
     """A picture is missing, damaged, too large or no picture."""
 
@@ -104,3 +124,7 @@ class OutputError(WastebinError, RuntimeError):
 
 class EventsError(WastebinError, OSError):
     """The event database cannot be opened or written."""
+
+
+class InstallError(WastebinError, RuntimeError):
+    """A step of the installation did not work; what was made before it stays."""

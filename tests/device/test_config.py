@@ -12,6 +12,7 @@ from device.config import (
     Config,
     DecideConfig,
     ModelConfig,
+    ModelsConfig,
     load_config,
     state_dir,
 )
@@ -68,6 +69,10 @@ pin_bcm = 6
 
 [events]
 path = "data/bin.db"
+
+[models]
+store = "shipped"
+signers = "/etc/keys/trainers"
 """
 
 
@@ -104,6 +109,7 @@ def test_every_section_is_read_and_paths_are_relative_to_the_file(file: Path, tm
         missed=None,
         outputs=LedOutputs((PinnedLed("Bottles", 5), PinnedLed("Rest", 6))),
         events_path=tmp_path / "data/bin.db",
+        models=ModelsConfig(tmp_path / "shipped", Path("/etc/keys/trainers")),
     )
 
 
@@ -121,6 +127,7 @@ def test_without_a_file_there_are_six_bins_leds_and_the_camera_of_the_pi() -> No
         missed=None,
         outputs=LedOutputs(leds, show_s=3.0, alarm_pin_bcm=21),
         events_path=Path("/var/lib/wastebin/events.db"),
+        models=ModelsConfig(Path("/var/lib/wastebin/models"), Path("/etc/wastebin/allowed_signers")),
     )
 
 
@@ -176,7 +183,8 @@ settle_s = 1
 missed = nan
 """
     assert problems(file, text, LABELS[1:]) == [
-        "[surprise] is an unknown section or key; known are: camera, gate, model, decide, bin, costs, outputs, events",
+        "[surprise] is an unknown section or key; known are: camera, gate, model, models, decide, bin, costs, "
+        "outputs, events",
         "[[outputs.led]] 2: pin_bcm 5 is already used by [[outputs.led]] 1; give each output its own pin",
         "[[bin]]: material 'metal' of the model has no bin; add it to the takes of a bin",
         "[[bin]]: material 'organic' of the model has no bin; add it to the takes of a bin",
@@ -414,6 +422,7 @@ def test_the_public_names_are_these() -> None:
         "Config",
         "DecideConfig",
         "ModelConfig",
+        "ModelsConfig",
         "load_config",
         "state_dir",
     ]
