@@ -25,6 +25,7 @@ from device.errors import BundleError
 from device.events import Event
 from device.gate import Item, TrayState, View
 from device.model import Model, Models
+from device.region import overlap
 from device.route import Site, choose_bin, rule_at
 from device.status import Decided, State, Status
 
@@ -117,6 +118,7 @@ class Engine:
         self._counts = {bin_.name: 0 for bin_ in site.bins}
         self._jams = 0
         self._failed_frames = 0
+        self._model_error: BundleError | None = None
         self._classify_ms: float | None = None
         self._frame_s: float | None = None
         self._period_s = 0.0
@@ -131,6 +133,11 @@ class Engine:
     def model(self) -> Model:
         """The model that names the next item."""
         return self._models.current
+
+    @property
+    def model_error(self) -> BundleError | None:
+        """Why the model could not answer the latest frame that it was asked about; None when it could."""
+        return self._model_error
 
     def step(self, frame: Frame) -> Status:
         """Take one frame in and act on it.
@@ -187,6 +194,12 @@ class Engine:
         """Open another model beside this one and change over between two items; see `Models.swap`."""
         return self._models.swap(open_next)
 
+    def put_back(self, model: Model) -> None:
+        """Go back to a model at once; an item that is being looked at is looked at anew, by that one."""
+        self._models.put_back(model)
+        self._ballot = None
+        self._forgive()
+
     def _watch(self, view: View, now_s: float) -> Decided | None:
         if view.item is None:
             if self._ballot is not None:
@@ -196,7 +209,7 @@ class Engine:
             self._take_over_model(now_s)
             return None
         ballot = self._ballot
-        if ballot is not None and _overlap(ballot.item.box, view.item.box) < SAME_PLACE:
+        if ballot is not None and overlap(ballot.item.box, view.item.box) < SAME_PLACE:
             self._log.count("vote_restarted")
             ballot = None
         if ballot is None:
@@ -218,6 +231,7 @@ class Engine:
         try:
             prediction = self.model.classifier.classify(item.crop_rgb)
         except BundleError as error:
+            self._model_error = error
             self._failed_frames += 1
             self._log.count("classify_failed")
             if self._failed_frames == 1:
@@ -225,7 +239,7 @@ class Engine:
             if self._failed_frames >= FAILED_FRAMES:
                 raise
             return None
-        self._failed_frames = 0
+        self._forgive()
         self._classify_ms = prediction.ms
         return prediction
 
@@ -279,7 +293,7 @@ class Engine:
     def _wait_clear(self, view: View, now_s: float) -> None:
         job = self._job
         if view.item is not None and job is not None:
-            if _overlap(job.box, view.item.box) < SAME_PLACE:
+            if overlap(job.box, view.item.box) < SAME_PLACE:
                 # Another thing may lie there now: no flap moves on the strength of the old decision.
                 self._log.count("replaced")
                 self._finish()
@@ -343,7 +357,11 @@ class Engine:
         event = self._models.take_over(now_s)
         if event is not None:
             self._log.add(event)
-            self._failed_frames = 0
+            self._forgive()
+
+    def _forgive(self) -> None:
+        self._failed_frames = 0
+        self._model_error = None
 
     def _advance_clock(self, now_s: float) -> float:
         # While the camera is blind the time is estimated; the drive must not see it run backwards.
@@ -378,13 +396,3 @@ class Engine:
             classify_ms=self._classify_ms,
             model=self.model.version,
         )
-
-
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Intersection over union of two boxes x, y, w, h; 0..1."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)

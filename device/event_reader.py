@@ -51,13 +51,14 @@ def read_events(path: Path, limit: int | None = None, kind: Kind | None = None) 
     return [_event(row) for row in reversed(rows)]
 
 
-def read_corrections(path: Path) -> list[Correction]:
-    """Every corrected decision, in order of event.
+def read_corrections(path: Path, first: int = 0) -> list[Correction]:
+    """Every corrected decision, in order of event, from event `first` on.
 
     Raises:
         EventsError: there is no database, or it cannot be read.
     """
-    return [Correction(*row) for row in _select(path, "SELECT event_id, at, label FROM corrections ORDER BY event_id")]
+    query = "SELECT event_id, at, label FROM corrections WHERE event_id >= ? ORDER BY event_id"
+    return [Correction(*row) for row in _select(path, query, [first])]
 
 
 def read_counts(path: Path) -> dict[str, int]:

@@ -30,6 +30,7 @@ __all__ = [
     "WriterLock",
     "connect_sqlite",
     "is_damage",
+    "is_written",
     "iso_utc",
     "open_store",
     "refuse_foreign",
@@ -180,6 +181,25 @@ class WriterLock:
     def release(self) -> None:
         """Let go; the file stays, since removing it would race with the next owner."""
         os.close(self._file)
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process holds the `WriterLock` of this database: a service that runs.
+
+    The lock is asked for as a reader and given back at once; a service that starts at that very moment would be
+    refused, and systemd starts it again.
+    """
+    try:
+        number = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # never made: nobody ever wrote
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(number)
+    return False
 
 
 def open_store(path: Path, *, wall_s: float, connect: Connect = connect_sqlite, is_suspect: bool = False) -> Store:

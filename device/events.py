@@ -119,6 +119,7 @@ class EventLog:
         self._asked = 0
         self._answered = 0
         self._is_closing = False
+        self._writing_since_s: float | None = None
         # Only the writer's, once it runs.
         self._lock: WriterLock | None = None
         self._store: Store | None = None
@@ -152,6 +153,12 @@ class EventLog:
         """What is wrong with recording now, a sentence each; empty when all is well."""
         with self._changed:
             return () if self._fault is None else (self._fault,)
+
+    @property
+    def writing_s(self) -> float:
+        """How long the write under way has lasted, in seconds; 0.0 while there is none. A disk may never answer."""
+        with self._changed:
+            return 0.0 if self._writing_since_s is None else self._mono() - self._writing_since_s
 
     def add(self, event: Event) -> int:
         """Take an event and return its number; never waits for the disk.
@@ -243,8 +250,10 @@ class EventLog:
                 )
                 ticket = self._asked
                 is_last = self._is_closing
+                self._writing_since_s = self._mono()
             is_written = self._write_all()
             with self._changed:
+                self._writing_since_s = None
                 self._answered = ticket
                 self._changed.notify_all()
                 if is_written:

@@ -19,12 +19,14 @@ from device.camera.frame import Rgb
 from device.decide import Rule
 from device.errors import WastebinError
 from device.events import Event
+from device.route import Costs
 
 if TYPE_CHECKING:  # only the names are needed, and classify loads onnxruntime
     from device.bundle import Bundle
     from device.classify import Prediction
+    from device.config_types import Config
 
-__all__ = ["Classifies", "Model", "Models", "bundle_rule", "open_model"]
+__all__ = ["Classifies", "Model", "Models", "bundle_rule", "open_model", "served_path"]
 
 
 class Classifies(Protocol):
@@ -42,6 +44,7 @@ class Model:
     Attributes:
         version: `<seq>-<sha12>` of the bundle, written into each event.
         labels: materials, in the order of the model's outputs.
+        costs: what its bundle proposes for a site that names none.
     """
 
     classifier: Classifies
@@ -49,6 +52,17 @@ class Model:
     name: str
     version: str
     labels: tuple[str, ...]
+    costs: Costs = field(default_factory=Costs)
+
+
+def served_path(config: Config, named: Path | None) -> Path:
+    """The folder of the model that a bin uses: the one that is named, by option or in its configuration, else what the
+    store of releases says, else the one that came along.
+    """
+    from device.releases import ReleaseStore
+
+    store = ReleaseStore(config.models.store, config.models.signers)
+    return named or config.model.path or store.path_of(store.read_state().serving)
 
 
 def open_model(path: Path, rule_for: Callable[[Bundle], Rule], *, threads: int = 1) -> Model:
@@ -68,7 +82,8 @@ def open_model(path: Path, rule_for: Callable[[Bundle], Rule], *, threads: int =
 
     bundle = load_bundle(path)
     classifier = open_classifier(bundle, threads=threads)
-    return Model(classifier, rule_for(bundle), bundle.name, bundle.version, bundle.labels)
+    costs = Costs(bundle.costs.contamination, bundle.costs.missed)
+    return Model(classifier, rule_for(bundle), bundle.name, bundle.version, bundle.labels, costs)
 
 
 def bundle_rule(bundle: Bundle) -> Rule:
@@ -127,6 +142,11 @@ class Models:
         thread = threading.Thread(target=open_beside, name="open-model", daemon=True)
         thread.start()
         return thread
+
+    def put_back(self, model: Model) -> None:
+        """Use a model that is open already, now; one that waits for its turn is forgotten."""
+        self.current = model
+        self._opening = None
 
     def take_over(self, now_s: float) -> Event | None:
         """Change over to a model that is ready; call between two items only.

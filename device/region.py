@@ -14,7 +14,7 @@ from device.background import Floats
 from device.camera.frame import Rgb
 from device.errors import ConfigError
 
-__all__ = ["LEAST_REGION_PX", "Box", "Region", "cut_square"]
+__all__ = ["LEAST_REGION_PX", "Box", "Region", "cut_square", "overlap"]
 
 Box = tuple[int, int, int, int]
 """x, y, width, height."""
@@ -92,3 +92,13 @@ def cut_square(rgb: Rgb, box: Box, margin: float) -> Rgb:
     inside = rgb[max(top, 0) : bottom, max(left, 0) : right]
     beyond = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     return np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes; 0..1."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from device.decide import Decision, Rule
 from device.errors import ConfigError
 
-__all__ = ["DEFAULT_SITE", "Bin", "Costs", "Site", "choose_bin", "home_bin", "rule_at"]
+__all__ = ["DEFAULT_SITE", "Bin", "Costs", "Site", "choose_bin", "home_bin", "homeless", "rule_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,11 @@ class Site:
 def home_bin(label: str, site: Site) -> Bin:
     """The bin where a material belongs; the residual one for a material that no bin takes."""
     return next((bin_ for bin_ in site.bins if label in bin_.takes), site.residual)
+
+
+def homeless(labels: Sequence[str], site: Site) -> list[str]:
+    """The materials of a model that no bin takes: such a model must not run here until the site says where they go."""
+    return [label for label in labels if not any(label in bin_.takes for bin_ in site.bins)]
 
 
 def rule_at(rule: Rule, site: Site, labels: Sequence[str]) -> Rule:

@@ -1,10 +1,11 @@
 """Put a bin together from its configuration, run it, and take it apart again.
 
-    Config, camera, pins, model -> run_bin: EventLog, Drive, Engine, Capture, Supervisor -> until told to stop
+    Config, camera, pins, model -> run_bin: EventLog, Drive, Engine, Capture, Supervisor, Switch -> until told to stop
 
 Wiring only: every rule stands in the parts. It must never choose a camera or pins that nobody named, and every way out
 (SIGTERM, Ctrl-C, an error, a source that ends) goes through the same door: outputs parked and released, camera closed
-with a deadline, events written. SIGHUP opens the model again and changes over between two items.
+with a deadline, events written. SIGHUP opens the model again and changes over between two items; a release that is put
+on trial in the store is followed without a signal. Who names a model, by option or in the configuration, gets that one.
 """
 
 import signal
@@ -18,25 +19,35 @@ from types import FrameType
 from typing import Protocol, runtime_checkable
 
 import device
-from device.bundle import Bundle, factory_bundle_path
+from device.bundle import Bundle
 from device.camera import open_camera
-from device.camera.frame import Camera
+from device.camera.frame import Camera, Frame
 from device.camera.replay import Recorder
 from device.capture import Capture
 from device.config_types import Config
 from device.decide import Rule
 from device.drive import Drive, open_drive
 from device.engine import Engine
-from device.errors import WastebinError
+from device.errors import BundleRefused, WastebinError
 from device.events import Event, EventLog
 from device.gate import Gate
-from device.model import Model, bundle_rule, open_model
+from device.health import WRITING_S, Health, Heartbeat
+from device.keep import Keeper
+from device.model import Model, bundle_rule, open_model, served_path
+from device.notify import Notifier
 from device.pins import PinsName, Trace
+from device.releases import ReleaseStore
+from device.route import homeless
+from device.status import Status
 from device.supervise import Supervisor, Watcher
+from device.switch import FixedStore, Opens, Store, Switch, start_model
 
 __all__ = ["Plan", "load_model", "run_bin"]
 
-CAMERA_CLOSE_S = 1.5
+NOBODY = Notifier()
+
+CAMERA_CLOSE_S = 1.0
+KEEPER_CLOSE_S = 0.5
 EVENTS_CLOSE_S = 2.5
 """Together with the time to park these stay below the ten seconds that systemd waits."""
 
@@ -49,7 +60,8 @@ class Plan:
         config: of this bin.
         camera: a spec, see `device.camera`.
         pins: `lgpio` or `mock`.
-        model_path: folder of a bundle; None is the one that the configuration names, or the one that came along.
+        model_path: folder of a bundle; None is the one that the configuration names, else what the store of releases
+            names, else the one that came along.
         record: folder for a recording of every frame; None for none.
         for_s: seconds after which it stops by itself; None runs on.
     """
@@ -66,7 +78,7 @@ def load_model(config: Config, model_path: Path | None) -> tuple[Model, Bundle]:
     """Open the model that a bin shall use.
 
     Raises:
-        BundleError: it cannot be loaded, or does not compute what its trainer saw.
+        BundleError: it cannot be loaded, does not compute what its trainer saw, or names what has no bin here.
         ConfigError: the bin's `[decide]` contradicts what the bundle proposes.
     """
     bundles: list[Bundle] = []
@@ -75,8 +87,13 @@ def load_model(config: Config, model_path: Path | None) -> tuple[Model, Bundle]:
         bundles.append(bundle)
         return config.decide.over(bundle_rule(bundle))
 
-    path = model_path or config.model.path or factory_bundle_path()
+    path = served_path(config, model_path)
     model = open_model(path, rule_for, threads=config.model.threads)
+    lost = homeless(model.labels, config.site)
+    if lost:
+        raise BundleRefused(
+            f"{path}: no bin for {', '.join(lost)}, expected one for each material; add it to the takes of a [[bin]]"
+        )
     return model, bundles[0]
 
 
@@ -84,6 +101,7 @@ def run_bin(
     plan: Plan,
     watcher: Watcher,
     *,
+    notifier: Notifier = NOBODY,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     trace: Trace | None = None,
@@ -95,6 +113,7 @@ def run_bin(
     Args:
         plan: what is to run.
         watcher: is shown what happens.
+        notifier: the service manager that is told how it goes, if there is one.
         clock: monotonic seconds.
         pause: sleeps that many seconds.
         trace: called with everything that a pin is told.
@@ -103,8 +122,7 @@ def run_bin(
         WastebinError: something that cannot be mended from inside; the outputs are safe by then.
     """
     config = plan.config
-    model, bundle = load_model(config, plan.model_path)
-    site = config.site_for(contamination=bundle.costs.contamination, missed=bundle.costs.missed)
+    store, open_release = _models(plan)
     stop = threading.Event()
     end_s = None if plan.for_s is None else clock() + plan.for_s
     cameras: list[Camera] = []
@@ -126,9 +144,15 @@ def run_bin(
             on_open=_tell_simulator(cameras),
         )
 
+    # The log first: it tells a second bin to go away before that one counts as a try of a model.
     with _recorder(plan.record) as recorder, EventLog(config.events_path, mono=clock) as log:
-        engine = Engine(Gate(config.gate, config.camera.region), model, site, open_this_drive(), log)
+        started = start_model(store, open_release)
+        costs = started.model.costs
+        site = config.site_for(contamination=costs.contamination, missed=costs.missed)
+        engine = Engine(Gate(config.gate, config.camera.region), started.model, site, open_this_drive(), log)
         capture = Capture(open_this_camera, record=None if recorder is None else recorder.write)
+        health = Health(notifier, clock, (Heartbeat("an event was not written", lambda: log.writing_s, WRITING_S),))
+        keeper = Keeper(config.events_path, config.gate.margin, log)
         supervisor = Supervisor(
             engine,
             capture.slot.take,
@@ -137,19 +161,24 @@ def run_bin(
             log=log,
             clock=clock,
             must_stop=lambda: stop.is_set() or is_over(),
-            watcher=watcher,
+            watcher=_Watchers((watcher, health, keeper)),
+            on_look=health.look,
+            models=Switch(store, engine, open_release, log, clock=clock, started=started),
         )
         log.add(
             Event(
                 "start",
                 f"wastebin {device.__version__}, camera {plan.camera}, pins {plan.pins}",
-                model_version=model.version,
+                model_version=started.model.version,
             )
         )
+        for note in started.notes:
+            log.add(note)
         reason = "the source has ended"
         try:
-            with _signals(stop, lambda: engine.swap(lambda: load_model(config, plan.model_path)[0])):
+            with _signals(stop, lambda: engine.swap(lambda: open_release(store.read_state().serving))):
                 capture.start()
+                keeper.start()
                 supervisor.run()
                 if stop.is_set():
                     reason = "asked to stop"
@@ -159,12 +188,39 @@ def run_bin(
             reason = str(error)
             raise
         finally:
+            health.stopping()
             capture.stop()
             supervisor.park(pause)
             if not capture.close(CAMERA_CLOSE_S):
                 log.add(Event("fault", f"camera {plan.camera}: did not close in {CAMERA_CLOSE_S:g} s; left behind"))
+            keeper.close(KEEPER_CLOSE_S)
             log.add(Event("stop", reason, model_version=engine.model.version))
             log.close(EVENTS_CLOSE_S)
+
+
+def _models(plan: Plan) -> tuple[Store, Opens]:
+    """Who says which model runs, and how it is opened: the person who named one, else the store of releases."""
+    config = plan.config
+    named = plan.model_path or config.model.path
+    if named is not None:
+        return FixedStore(), lambda _: load_model(config, named)[0]
+    store = ReleaseStore(config.models.store, config.models.signers)
+    return store, lambda release: load_model(config, store.path_of(release))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """Several who are shown the same: a person, the service manager, and who keeps pictures."""
+
+    all: tuple[Watcher, ...]
+
+    def frame(self, status: Status, frame: Frame) -> None:
+        for watcher in self.all:
+            watcher.frame(status, frame)
+
+    def fault(self, sentence: str | None) -> None:
+        for watcher in self.all:
+            watcher.fault(sentence)
 
 
 @runtime_checkable

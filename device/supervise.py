@@ -20,7 +20,7 @@ from device.errors import CameraStalled, OutputError
 from device.events import Event
 from device.status import Status
 
-__all__ = ["MAX_AGE_S", "Keeps", "Supervisor", "Watcher"]
+__all__ = ["MAX_AGE_S", "Keeps", "Supervisor", "Tends", "Watcher"]
 
 MAX_AGE_S = 1.0
 """An older frame shows what was, not what is: nothing is decided on it."""
@@ -47,6 +47,18 @@ class Keeps(Records, Protocol):
         ...
 
 
+class Tends(Protocol):
+    """What the supervisor needs of `switch.Switch`."""
+
+    def saw(self, frame: Frame) -> None:
+        """A frame was acted on without a fault."""
+        ...
+
+    def step(self) -> None:
+        """Do what is due; never wait."""
+        ...
+
+
 class Watcher(Protocol):
     """Whoever shows what happens."""
 
@@ -68,6 +80,8 @@ class Supervisor:
         open_drive: opens the outputs again after they refused.
         clock: monotonic seconds, the same clock that live frames are stamped with.
         must_stop: asked before each look.
+        models: keeps the engine at the right model.
+        on_look: called after each look, however that went, and never when one does not end; feeds the watchdog.
     """
 
     def __init__(
@@ -81,6 +95,8 @@ class Supervisor:
         clock: Callable[[], float],
         must_stop: Callable[[], bool],
         watcher: Watcher,
+        models: Tends,
+        on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._take = take
@@ -90,6 +106,8 @@ class Supervisor:
         self._clock = clock
         self._must_stop = must_stop
         self._watcher = watcher
+        self._models = models
+        self._on_look = on_look
         self._seen_s: float | None = None
         self._heard_s = clock()
         self._lead_s = 0.0
@@ -120,8 +138,10 @@ class Supervisor:
                     self._see(taken)
                 case None:
                     self._see_nothing()
+            self._models.step()
             self._mend_drive()
             self._tell_faults()
+            self._on_look()
 
     def park(self, pause: Callable[[float], None]) -> None:
         """Bring the outputs to their safe state and wait until they are there, `PARK_S` at most; then release them.
@@ -163,6 +183,7 @@ class Supervisor:
         except OutputError as error:
             self._lose_drive(error)
             return
+        self._models.saw(frame)
         self._watcher.frame(status, frame)
 
     def _see_nothing(self) -> None:

@@ -333,15 +333,20 @@ def test_adding_never_waits_and_closing_gives_up_on_a_disk_that_hangs(path: Path
     def connect(where: Path) -> sqlite3.Connection:
         return sqlite3.connect(where, isolation_level=None, check_same_thread=False, factory=Hanging)
 
-    log = open_log(path, connect=connect)
+    now_s = [99.0]
+    log = EventLog(path, wall=lambda: WALL_S, mono=lambda: now_s[0], boot_id="boot", connect=connect)
+    assert log.writing_s == 0.0
     log.add(DECISION)
     assert not log.flush(timeout_s=0)
     assert hangs.wait(30)
+    now_s[0] += 61.0
+    assert log.writing_s == 61.0  # what the watchdog asks
     assert [log.add(DECISION), log.add(DECISION)] == [2, 3]
     assert not log.close(timeout_s=0)
     assert log.faults == (f"{path}: the disk did not answer in 0 s; 2 events may be lost",)
     may_go_on.set()
     log.close(timeout_s=30)
+    assert log.writing_s == 0.0
     assert [event.id for event in read_events(path)] == [1, 2, 3]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from device.decide import Decision, Rule
 from device.errors import ConfigError
-from device.route import DEFAULT_SITE, Bin, Costs, Site, choose_bin, home_bin, rule_at
+from device.route import DEFAULT_SITE, Bin, Costs, Site, choose_bin, home_bin, homeless, rule_at
 
 TRASH = Bin("Trash", frozenset({"trash"}), is_residual=True)
 
@@ -83,6 +83,11 @@ def test_a_material_that_no_bin_takes_is_at_home_in_the_residual_bin() -> None:
     assert home_bin("metal", site).name == "Rest"
     # Rest: 0.4 missed glass; Glass: 0.6 * 4.
     assert bin_for(site, metal=0.6, glass=0.4) == "Rest"
+
+
+def test_materials_that_no_bin_takes_are_named_in_the_models_order() -> None:
+    assert homeless(("wood", "glass", "foil"), DEFAULT_SITE) == ["wood", "foil"]
+    assert homeless(("glass", "trash"), DEFAULT_SITE) == []
 
 
 def test_a_site_names_all_its_problems_at_once() -> None:

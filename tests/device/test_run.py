@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from device.bench import draw_frame
 from device.camera.frame import Frame
 from device.camera.replay import Recorder
 from device.config import load_config
-from device.config_types import Config
+from device.config_types import Config, ModelsConfig
 from device.drive import Driven
-from device.errors import CameraNotFound, UsageError
+from device.errors import BundleRefused, CameraNotFound, EventsError, UsageError
 from device.events import Event, EventLog, read_counts, read_events
+from device.notify import Notifier
 from device.outputs import default_outputs
+from device.release_state import State
 from device.run import Plan, load_model, run_bin
 from device.status import Status
 
@@ -114,6 +117,22 @@ def test_sorts_what_a_recording_shows(config: Config, bundle: Path, recording: P
     assert watching.faults == []
 
 
+def test_the_service_manager_hears_when_it_is_ready_and_when_it_stops(
+    config: Config, bundle: Path, recording: Path, tmp_path: Path
+):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        clock = Clock()
+        plan = Plan(config, f"replay:{recording}", "mock", bundle)
+        notifier = Notifier(str(tmp_path / "notify"), watchdog_s=1000.0)
+        run_bin(plan, Watching(), notifier=notifier, clock=clock, pause=clock.pause)
+        heard = [manager.recv(200).decode() for _ in range(4)]
+    status = next(message for message in heard if message.startswith("STATUS="))
+    assert heard == ["READY=1", status, "WATCHDOG=1", "STOPPING=1"]
+    assert status.startswith("STATUS=sorting with ")
+
+
 def test_records_what_it_saw_to_the_last_bit(config: Config, bundle: Path, recording: Path, tmp_path: Path):
     run(Plan(config, f"replay:{recording}", "mock", bundle, record=tmp_path / "again"), Watching())
     files = sorted(path.name for path in recording.iterdir())
@@ -174,6 +193,25 @@ def test_the_bins_own_rule_goes_over_the_bundles(config: Config, bundle: Path):
     strict = replace(config, decide=replace(config.decide, accept_prob=0.99))
     model, _ = load_model(strict, bundle)
     assert (model.rule.accept_prob, model.rule.max_frames) == (0.99, 8)
+
+
+def test_a_model_with_a_material_that_has_no_bin_here_is_refused(config: Config, bundle: Path):
+    site = replace(config.site, bins=tuple(bin_ for bin_ in config.site.bins if "metal" not in bin_.takes))
+    with pytest.raises(BundleRefused, match=r"no bin for metal, expected one for each material"):
+        load_model(replace(config, site=site), bundle)
+
+
+def test_a_second_bin_is_sent_away_before_it_counts_as_a_try_of_a_model(
+    config: Config, recording: Path, tmp_path: Path
+):
+    store = tmp_path / "models"
+    store.mkdir()
+    trial = json.dumps(asdict(State(phase="trial", release="7-0123456789ab", tries_left=3)))
+    (store / "state.json").write_text(trial)
+    shared = replace(config, models=ModelsConfig(store, tmp_path / "signers"))
+    with EventLog(config.events_path), pytest.raises(EventsError, match="another wastebin"):
+        run(Plan(shared, f"replay:{recording}", "mock"), Watching())
+    assert (store / "state.json").read_text() == trial
 
 
 # --------------------------------------------------------------------------------------------- real processes

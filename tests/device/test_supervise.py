@@ -15,6 +15,20 @@ GLASS = prediction("glass")
 GONE = CameraStalled("usb:0: no new frame for 2 s")
 
 
+class Tended:
+    """Counts how often models are looked after."""
+
+    def __init__(self) -> None:
+        self.saw_numbers: list[int] = []
+        self.steps = 0
+
+    def saw(self, frame: Frame) -> None:
+        self.saw_numbers.append(frame.number)
+
+    def step(self) -> None:
+        self.steps += 1
+
+
 class Day:
     """A supervisor around a bench. The script is a list of (seconds that pass, what is taken then)."""
 
@@ -25,7 +39,9 @@ class Day:
         self.number = 0
         self.seen: list[Status] = []
         self.faults: list[str | None] = []
+        self.looks = 0
         self.on_open: Callable[[], None] = lambda: None
+        self.models = Tended()
         self.supervisor = Supervisor(
             self.bench.engine,
             self.take,
@@ -35,6 +51,8 @@ class Day:
             clock=lambda: self.now_s,
             must_stop=lambda: not self.script,
             watcher=self,
+            on_look=self.look,
+            models=self.models,
         )
 
     def take(self, timeout_s: float) -> Taken | None:
@@ -48,6 +66,9 @@ class Day:
     def open_drive(self) -> object:
         self.on_open()
         return self.bench.open_drive()
+
+    def look(self) -> None:
+        self.looks += 1
 
     def frame(self, status: Status, frame: Frame) -> None:
         self.seen.append(status)
@@ -71,6 +92,12 @@ def test_feeds_frames_to_the_engine_and_shows_every_status():
     day.run()
     assert [str(s.state) for s in day.seen] == ["watching", "voting", *["moving"] * 3, "checking", *["watching"] * 2]
     assert day.faults == []
+
+
+def test_models_are_tended_at_each_look_and_told_of_frames_that_were_acted_on():
+    day = Day(["empty"], [(0.125, "frame"), (0.1, None), (0.125, Frame(RGB, -9.0, 7)), (0.125, "frame")])
+    day.run()
+    assert (day.models.saw_numbers, day.models.steps) == ([1, 2], 4)
 
 
 def test_a_finite_source_that_ends_ends_the_run():
@@ -112,6 +139,12 @@ def test_silence_is_a_fault_after_two_seconds_and_the_end_after_ten():
         day.run()
     assert day.details() == ["camera: no new frame for 2 s; the outputs are parked until one comes"]
     assert day.now_s - day.bench.now_s == pytest.approx(0.25 + 10.5)
+
+
+def test_every_look_is_told_whatever_it_finds():
+    day = Day(["empty"], [*steady(2), (0.1, Lost(GONE, 1, 0.5)), (0.2, None), (0.1, "frame"), (0.1, Ended())])
+    day.run()
+    assert (day.looks, len(day.seen)) == (5, 3)
 
 
 def test_a_pause_before_reopening_is_no_silence():

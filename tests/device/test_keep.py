@@ -1,0 +1,125 @@
+"""A correction keeps the picture of its item, and nothing else does."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bin_fakes import BOX, Bench, MemoryLog, prediction
+
+from device.camera.frame import Frame
+from device.events import Event, EventLog, add_correction
+from device.keep import Keeper
+from device.looks import find_looks
+from device.pictures import read_picture
+from device.region import cut_square
+from device.status import Status
+
+LABELS = ("glass", "metal")
+PICTURE = np.random.default_rng(2).integers(0, 256, (480, 640, 3), np.uint8)
+MARGIN = 0.1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with decisions 1 to 50."""
+    with EventLog(tmp_path / "events.db") as log:
+        for _ in range(50):
+            log.add(Event("decision", label="glass"))
+    return tmp_path / "events.db"
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog()
+
+
+@pytest.fixture
+def keeper(path: Path, log: MemoryLog) -> Keeper:
+    return Keeper(path, MARGIN, log)
+
+
+def decided(events: range) -> Iterator[Status]:
+    """The status of the frame on which each of these events was decided."""
+    for number in events:
+        bench = Bench(["item"], prediction("glass"))
+        bench.log.events += [Event("start")] * (number - 1)
+        bench.step()
+        status = bench.step()
+        assert status.decided.event == number
+        yield status
+
+
+def show(keeper: Keeper, events: range) -> None:
+    for status in decided(events):
+        keeper.frame(status, Frame(PICTURE, status.at_s, status.frame_number))
+
+
+def correct(path: Path, event: int, label: str) -> None:
+    add_correction(path, event, label, LABELS, wall_s=0.0)
+
+
+def kept(path: Path) -> list[str]:
+    return [look.name for look in find_looks(path.parent / "looks")]
+
+
+def test_a_corrected_item_is_kept_as_the_model_saw_it(path: Path, keeper: Keeper):
+    show(keeper, range(3, 5))
+    correct(path, 4, "metal")
+    keeper.look()
+    assert kept(path) == ["metal/event-4.png"]
+    picture = read_picture(path.parent / "looks" / "metal" / "event-4.png")
+    assert (picture == cut_square(PICTURE, BOX, MARGIN)).all()
+
+
+def test_nothing_is_kept_of_what_nobody_corrected(path: Path, keeper: Keeper):
+    show(keeper, range(3, 5))
+    keeper.look()
+    assert not (path.parent / "looks").exists()
+
+
+def test_the_last_word_counts(path: Path, keeper: Keeper):
+    show(keeper, range(3, 4))
+    for label in ("metal", "glass"):
+        correct(path, 3, label)
+        keeper.look()
+    assert kept(path) == ["glass/event-3.png"]
+
+
+def test_what_lies_too_far_back_has_no_picture_any_more(path: Path, log: MemoryLog):
+    room_for_two = 2 * cut_square(PICTURE, BOX, MARGIN).nbytes
+    keeper = Keeper(path, MARGIN, log, room_for_two)
+    show(keeper, range(1, 4))
+    for event in (1, 2, 3):
+        correct(path, event, "metal")
+    keeper.look()
+    assert kept(path) == ["metal/event-2.png", "metal/event-3.png"]
+
+
+def test_a_frame_without_a_decision_is_not_remembered(path: Path, keeper: Keeper):
+    bench = Bench(["item"], prediction("glass"))
+    keeper.frame(bench.step(), Frame(PICTURE, 0.0, 0))
+    correct(path, 1, "metal")
+    keeper.look()
+    assert kept(path) == []
+
+
+def test_trouble_is_told_once_and_the_picture_kept_when_it_is_over(path: Path, keeper: Keeper, log: MemoryLog):
+    show(keeper, range(3, 4))
+    correct(path, 3, "metal")
+    (path.parent / "looks").write_text("a file where a folder must be")
+    keeper.look()
+    keeper.look()
+    assert [event.kind for event in log.events] == ["fault"]
+    assert "was not kept" in log.events[0].detail
+    (path.parent / "looks").unlink()
+    keeper.look()
+    assert (kept(path), len(log.events)) == (["metal/event-3.png"], 1)
+
+
+def test_the_thread_ends_when_it_is_told_to(keeper: Keeper):
+    keeper.start()
+    keeper.close()
+    keeper.close()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "keep-looks"] == []
