@@ -88,7 +88,7 @@ def check_all(
     if not system.ok:
         return [system]
     checks = [system, _check_python(machine), _check_onnxruntime(machine)]
-    checks += [_check_import(machine, "opencv", "cv2", "pip install 'opencv-python>=4.11'")]
+    checks += [_check_import(machine, "opencv", "cv2", "pip install 'opencv-python-headless>=4.11'")]
     config = None
     if all(check.ok for check in checks):
         config, settings = _check_settings(config_path, load_bundle or _load_bundle)

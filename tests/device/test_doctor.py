@@ -152,7 +152,7 @@ def test_a_library_that_kills_python_is_reported_and_not_suffered(pi: Machine, f
                 "opencv",
                 False,
                 "import cv2 fails: ImportError: libGL.so.1: cannot open shared object file",
-                "pip install 'opencv-python>=4.11'",
+                "pip install 'opencv-python-headless>=4.11'",
             ),
         ),
         (

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 UNIT = Path(__file__).parents[2] / "systemd" / "wastebin.service"
-PROGRAM = "/opt/wastebin/bin/wastebin"
+WATCHDOG = UNIT.with_name("wastebin-watchdog.conf")
+PROGRAMS = "/opt/wastebin/bin"
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     """A copy whose program exists, since `systemd-analyze verify` insists on it."""
-    program = tmp_path / "wastebin"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
+    for name in ("wastebin", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace(PROGRAM, str(program)))
+    copy.write_text(UNIT.read_text().replace(PROGRAMS, str(tmp_path)))
     return copy
 
 
@@ -53,10 +54,32 @@ def test_the_service_comes_back_after_everything_but_a_wrong_configuration() -> 
     ]
 
 
+def test_systemd_hears_of_a_bin_that_is_ready_and_ends_one_that_hangs() -> None:
+    names = ("Type", "NotifyAccess", "TimeoutStartSec", "WatchdogSec", "TimeoutAbortSec", "TimeoutStopSec")
+    assert {key: value for key, value in settings() if key in names} == {
+        "Type": "notify",
+        "NotifyAccess": "main",
+        "TimeoutStartSec": "60",
+        "WatchdogSec": "10",
+        "TimeoutAbortSec": "3",
+        "TimeoutStopSec": "10",
+    }
+
+
+def test_the_boards_own_watchdog_is_the_last_net(tmp_path: Path) -> None:
+    # The manager's own configuration has no checker: systemd-analyze shows what it would read.
+    folder = tmp_path / "etc" / "systemd" / "system.conf.d"
+    folder.mkdir(parents=True)
+    (folder / WATCHDOG.name).write_text(WATCHDOG.read_text())
+    done = analyze("cat-config", f"--root={tmp_path}", "systemd/system.conf")
+    read = [line for line in done.stdout.splitlines() if line and not line.startswith("#")]
+    assert read == ["[Manager]", "RuntimeWatchdogSec=10", "RebootWatchdogSec=2min"]
+
+
 def test_the_flaps_are_parked_also_after_a_kill() -> None:
     commands = dict(settings())
-    assert commands["ExecStart"] == f"{PROGRAM} run --config /etc/wastebin/config.toml"
-    assert commands["ExecStopPost"] == f"-{PROGRAM} park --config /etc/wastebin/config.toml"
+    assert commands["ExecStart"] == f"{PROGRAMS}/wastebin run --config /etc/wastebin/config.toml"
+    assert commands["ExecStopPost"] == f"-{PROGRAMS}/python -P -m device.park /etc/wastebin/config.toml"
 
 
 def test_lgpio_and_python_write_to_memory_only() -> None:
