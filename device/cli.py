@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from device import cli_events, cli_models, cli_service
 from device.errors import ConfigError, ItemsError, PictureError, UsageError, WastebinError
 
 if TYPE_CHECKING:
@@ -109,13 +110,16 @@ def demo(
     """
     from dataclasses import replace
 
+    from device.bundle import factory_bundle_path
     from device.outputs import default_outputs
     from device.run import Plan
 
     settings = _config(None, model)
     outputs = default_outputs([bin_.name for bin_ in settings.site.bins])
     camera = f"sim:seed={seed}" + (f",items={items}" if items is not None else "")
-    _run(Plan(replace(settings, outputs=outputs), camera, "mock", model, None, for_s), as_json=as_json)
+    # Named, so that a show on a real bin leaves the bin's own store alone.
+    bundle = model or factory_bundle_path()
+    _run(Plan(replace(settings, outputs=outputs), camera, "mock", bundle, None, for_s), as_json=as_json)
 
 
 @app.command()
@@ -197,59 +201,9 @@ def bench(
     typer.echo(json.dumps(figures) if as_json else table(figures))
 
 
-@app.command()
-def events(
-    config: ConfigOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
-    as_csv: Annotated[bool, typer.Option("--csv", help="All events as CSV.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List what was decided, and what went wrong.
-
-    Example: wastebin events --csv > events.csv
-    """
-    from dataclasses import asdict
-
-    from device.config import load_config
-    from device.events import read_events, write_csv
-
-    if as_csv and as_json:
-        raise UsageError("events: use just one of --csv and --json")
-    path = load_config(config).events_path
-    if as_csv:
-        write_csv(read_events(path), sys.stdout)
-        return
-    for event in read_events(path, limit):
-        if as_json:
-            typer.echo(json.dumps(asdict(event)))
-        elif event.kind == "decision":
-            sure = "" if event.accepted else f", {event.detail}"
-            typer.echo(f"{event.id:>6}  {event.at}  {event.label:<10} {event.prob:4.0%}  -> {event.bin}{sure}")
-        else:
-            typer.echo(f"{event.id:>6}  {event.at}  {event.kind:<10} {event.detail}")
-
-
-@app.command()
-def correct(
-    event: Annotated[int, typer.Argument(help="Number of a decision, see `wastebin events`.", show_default=False)],
-    label: Annotated[str, typer.Argument(help="What it really was.", show_default=False)],
-    config: ConfigOption = None,
-    model: ModelOption = None,
-) -> None:
-    """Say what an item really was.
-
-    Example: wastebin correct 17 glass
-    """
-    import time
-
-    from device.bundle import factory_bundle_path, load_bundle
-    from device.config import load_config
-    from device.events import add_correction
-
-    settings = load_config(config)
-    labels = load_bundle(model or settings.model.path or factory_bundle_path()).labels
-    add_correction(settings.events_path, event, label, labels, wall_s=time.time())
-    typer.echo(f"event {event} was {label}")
+app.command()(cli_events.events)
+app.command()(cli_events.correct)
+app.command()(cli_events.export)
 
 
 @app.command()
@@ -307,6 +261,11 @@ def verify(
     typer.echo(json.dumps(fields) if as_json else f"{loaded.path}: {loaded.name} {loaded.version} is sound")
 
 
+app.command()(cli_service.install)
+app.command()(cli_service.support_dump)
+app.add_typer(cli_models.app, name="models")
+
+
 def main() -> None:
     """Run the command line; never returns."""
     faulthandler.enable()
@@ -352,10 +311,11 @@ def _exit_78() -> Iterator[None]:
 
 
 def _run(plan: "Plan", *, as_json: bool) -> None:
+    from device.notify import open_notifier
     from device.run import run_bin
 
     with _exit_78(), _watcher(plan, as_json) as watcher:
-        run_bin(plan, watcher)
+        run_bin(plan, watcher, notifier=open_notifier(os.environ))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The `trainer` command: one verb a step, each the function of the same name.
 
-    trainer data -> distill -> quantize -> evaluate -> pack
+    trainer data -> distill -> quantize -> evaluate -> pack -> ship
+    trainer pull -> data
 
 It decides nothing: it reads the command line, calls the step, and says what came out.
 """
@@ -15,6 +16,8 @@ from rich.table import Table
 
 from device.bundle import Score
 from device.errors import WastebinError
+from trainer.cli_bins import distill_and_ship, keys, pull, ship
+from trainer.cli_provision import provision, upgrade
 from trainer.errors import RecipeError
 from trainer.progress import console
 
@@ -236,6 +239,9 @@ def pack(
     out: Annotated[Path, typer.Argument(help="New folder for the bundle.")],
     run: Run = DEFAULT_RUN,
     recipe: RecipeName = "nano",
+    has_float: Annotated[
+        bool, typer.Option("--float/--no-float", help="Bring the float file along, for wastebin bench.")
+    ] = True,
 ) -> None:
     """Write the bundle that a bin loads.
 
@@ -244,7 +250,7 @@ def pack(
     from trainer.pack import pack as step
     from trainer.recipe import load_recipe
 
-    bundle = step(run, load_recipe(recipe), out)
+    bundle = step(run, load_recipe(recipe), out, has_float=has_float)
     console.print(
         f"{out}: {bundle.name} {bundle.version}, {bundle.model.stat().st_size:,} bytes of INT8; golden pictures pass"
     )
@@ -270,6 +276,14 @@ def bench(
             minutes = loaded.train.pictures_per_epoch / speed.pictures_per_s / 60
             table.add_row(speed.what, f"{speed.pictures_per_s:.1f}", f"{minutes:.1f} min")
         console.print(table)
+
+
+app.command()(ship)
+app.command()(distill_and_ship)
+app.command()(pull)
+app.command()(provision)
+app.command()(upgrade)
+app.add_typer(keys, name="keys")
 
 
 def _score_row(source: str, int8: Score, float32: Score) -> tuple[str, ...]:

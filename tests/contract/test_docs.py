@@ -103,6 +103,7 @@ def test_these_are_the_commands() -> None:
     }
     assert [name for program, name in COMMANDS if program == "trainer"] == [
         "build", "data", "views", "teach", "distill", "quantize", "evaluate", "probe", "report", "pack", "bench",
+        "ship", "distill-and-ship", "pull", "provision", "upgrade", "keys",
     ]  # fmt: skip
 
 
@@ -160,6 +161,8 @@ def test_commands_that_sentences_advise_exist() -> None:
             advised += 1
             name, *options = rest.split()
             command = GROUPS[program].commands.get(name)  # type: ignore[attr-defined]
+            if options and isinstance(command, typer.core.TyperGroup):
+                command = command.commands.get(options[0])
             known = {"--help"} | {opt for parameter in (command.params if command else []) for opt in parameter.opts}
             if name not in ("x", "--help") and (command is None or {o for o in options if o.startswith("--")} - known):
                 wrong.append((place, f"{program} {rest}"))

@@ -17,7 +17,7 @@ NEVER_ON_THE_PI = {
 # `device.route` too: contamination and diversion are measured by the bin's own choice, not by a copy of it.
 TRAINER_MAY_USE = {
     "device.bundle", "device.classify", "device.decide", "device.errors", "device.fields", "device.pictures",
-    "device.preprocess", "device.route", "device.simulator",
+    "device.preprocess", "device.route", "device.signature", "device.simulator",
 }  # fmt: skip
 PURE = ("device.decide", "device.route", "device.fields", "device.manifest", "trainer.score", "trainer.losses")
 LONGEST = 400

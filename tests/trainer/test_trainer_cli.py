@@ -11,6 +11,7 @@ from trainer.errors import DatasetError
 
 COMMANDS = [
     "build", "data", "views", "teach", "distill", "quantize", "evaluate", "probe", "report", "pack", "bench",
+    "ship", "distill-and-ship", "pull", "provision", "upgrade",
 ]  # fmt: skip
 
 
@@ -21,7 +22,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_these_are_the_commands() -> None:
-    assert [command.callback.__name__ for command in app.registered_commands if command.callback] == COMMANDS
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert [name.replace("_", "-") for name in names] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
