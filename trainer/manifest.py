@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 import device
 from device.bundle import (
     SCHEMA,
-    Budget,
     Bundle,
     Costs,
     DecisionDefaults,
@@ -72,8 +71,11 @@ def golden_bytes(rgb: NDArray[np.uint8], logits: NDArray[np.float32]) -> bytes:
     return stream.getvalue()
 
 
-def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft) -> Bundle:
+def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft, *, has_float: bool = True) -> Bundle:
     """Write a bundle from a run's quantised files.
+
+    Args:
+        has_float: the float file comes along.
 
     Raises:
         StageMissing: `trainer quantize` has not been run.
@@ -123,7 +125,7 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft) -> Bundle:
             teacher=None,
         ),
         golden=Golden(pictures=len(draft.golden_rgb), tolerance=GOLDEN_TOLERANCE),
-        budget=Budget(latency=1.5, memory=1.5),
+        budget=recipe.budget,
         allow_downgrade=False,
         licences=Licences(
             data=tuple(f"{name}: {recipe.data.licence.get(name, 'not stated')}" for name in sources),
@@ -132,9 +134,10 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft) -> Bundle:
     )
     files = {
         "model.onnx": (run / "quantize" / "model.onnx").read_bytes(),
-        "float.onnx": (run / "quantize" / "float.onnx").read_bytes(),
         "golden.npz": golden_bytes(draft.golden_rgb, logits),
     }
+    if has_float:
+        files["float.onnx"] = (run / "quantize" / "float.onnx").read_bytes()
     return write_bundle(path, manifest, files, draft.card)
 
 

@@ -29,8 +29,11 @@ __all__ = ["golden_pictures", "pack"]
 _GOLDEN_PX = 176
 
 
-def pack(run: Path, recipe: Recipe, out: Path) -> Bundle:
+def pack(run: Path, recipe: Recipe, out: Path, *, has_float: bool = True) -> Bundle:
     """Write the bundle of a run and replay its golden pictures.
+
+    Args:
+        has_float: the float file comes along; a bin needs it only to be measured beside it (`wastebin bench`).
 
     Raises:
         StageMissing: a step before has not been finished.
@@ -51,7 +54,7 @@ def pack(run: Path, recipe: Recipe, out: Path) -> Bundle:
         golden_logits=logits,
         card=run_card(run, recipe),
     )
-    bundle = write_draft(out, run, recipe, draft)
+    bundle = write_draft(out, run, recipe, draft, has_float=has_float)
     open_classifier(bundle)
     return bundle
 

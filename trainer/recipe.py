@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from device.bundle import Budget
 from device.fields import build
 from trainer.errors import RecipeError
 
@@ -235,6 +236,7 @@ class Recipe:
         net: a key of `trainer.nets.NETS`.
         size_px: side of the square input.
         weights: what the network starts from, `imagenet` or `none`; a file is named on the command line.
+        budget: what it may cost, as multiples of the factory model on the same bin.
     """
 
     name: str
@@ -250,6 +252,7 @@ class Recipe:
     teacher: Teacher = field(default_factory=Teacher)
     quantize: Quantize = field(default_factory=Quantize)
     weights: str = "imagenet"
+    budget: Budget = field(default_factory=lambda: Budget(latency=1.5, memory=1.5))
 
     def at_finish(self) -> "Recipe":
         """The same with pictures that stray as little as `Finish` says."""
@@ -358,6 +361,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "quantize.tail_pictures": (1, 10_000_000),
     "quantize.tail_lr": (1e-9, 10),
     "quantize.tail_teacher": (0, 1000),
+    "budget.latency": (0.01, 1000),
+    "budget.memory": (0.01, 1000),
 }
 """The least and the most of every number of a recipe."""
 

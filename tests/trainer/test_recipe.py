@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from device.bundle import Budget
 from trainer.errors import RecipeError
 from trainer.recipe import (
     Augment,
@@ -183,7 +184,7 @@ def test_all_problems_come_at_once(path: Path) -> None:
     assert problems(path, text) == [
         f"{path} has an unknown key 'colour'; known here: "
         "name, net, size_px, data, train, augment, finish, drawings, views, teach, teacher, "
-        "quantize, weights"
+        "quantize, weights, budget"
     ]
     assert problems(path, text.replace("colour = 1\n", "")) == [
         f"{path}.augment.grey is 2.0, expected 0 to 1",
@@ -218,3 +219,12 @@ def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
     assert caught.value.problems == [
         f"{tmp_path / 'my.toml'}: no such recipe file; give the path of a TOML file or a recipe's name"
     ]
+
+
+def test_a_budget_is_whole_and_has_its_range(path: Path) -> None:
+    text = LEAST + "budget.latency = -3\nbudget.memory = 2\n"
+    assert problems(path, text) == [f"{path}.budget.latency is -3.0, expected 0.01 to 1000"]
+    path.write_text(LEAST + "budget.latency = 15\nbudget.memory = 2\n")
+    assert load_recipe(str(path)).budget == Budget(15, 2)
+    path.write_text(LEAST)
+    assert load_recipe(str(path)).budget == Budget(1.5, 1.5)
