@@ -138,7 +138,7 @@ def test_the_public_part_is_there_sorted_and_named_once() -> None:
             name
             for node in ast.walk(module.tree)
             for name in (
-                [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef)
+                [node.name] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
                 else [alias.asname or alias.name for alias in node.names] if isinstance(node, ast.ImportFrom)
                 else [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
                 else []
