@@ -13,7 +13,7 @@ from device.errors import ItemsError, PictureError
 from device.naming import Named, name_pictures
 from device.route import Bin, Site
 
-REST = Bin("Rest", frozenset(), is_residual=True)
+REST = Bin("Rest", frozenset({"paper"}), is_residual=True)
 
 
 @pytest.mark.parametrize(
