@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import typer
 from conftest import Drawn
 from loopback import Sshd, program, running_sshd
 
-from device.bundle import load_bundle
+from device.bundle import load_bundle, write_bundle
 from trainer.cli import app, run_app
 from trainer.errors import GateError
 
@@ -32,7 +34,14 @@ def measured(finished: Path, drawn: Drawn, tmp_path_factory: pytest.TempPathFact
     rest = ["--run", str(run), "--recipe", str(drawn.recipe_path)]
     for step in ("quantize", "evaluate"):
         assert run_app([step, *rest]) == 0
-    assert run_app(["pack", str(run.parent / "bundle"), *rest]) == 0
+    assert run_app(["pack", str(run.parent / "packed"), *rest]) == 0
+    packed = load_bundle(run.parent / "packed")
+    # Packed in the same second it would be the very same bundle, and nothing to compare with.
+    sequence = packed.manifest.sequence - 1000
+    created_at = datetime.fromtimestamp(sequence, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = replace(packed.manifest, sequence=sequence, created_at=created_at)
+    files = {name: (packed.path / name).read_bytes() for name in packed.manifest.files}
+    write_bundle(run.parent / "bundle", before, files, "# tiny\n")
     return run
 
 
