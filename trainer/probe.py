@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from device.bundle import Bundle
 from device.classify import Classifier, Familiarity, Prediction, softmax
 from device.decide import Rule
+from device.model import bundle_rule
 from device.route import DEFAULT_SITE, Costs, Site, rule_at
 from trainer.answers import Answers, open_answers
 from trainer.crew import in_order
@@ -201,19 +202,6 @@ def _robustness_rows(probed: Sequence[_Probed]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rule(bundle: Bundle) -> Rule:
-    """What a new bin decides by."""
-    proposed, known = bundle.decision, bundle.manifest.out_of_distribution
-    return Rule(
-        accept_prob=proposed.accept_prob,
-        frame_correlation=proposed.frame_correlation,
-        min_frames=proposed.min_frames,
-        max_frames=proposed.max_frames,
-        temperature=bundle.temperature,
-        lowest_familiarity=None if known is None else known.lowest,
-    )
-
-
 def _site(bundle: Bundle) -> Site:
     """A new bin's containers under the bundle's costs."""
     costs = bundle.manifest.costs
@@ -223,7 +211,7 @@ def _site(bundle: Bundle) -> Site:
 def _field_rows(
     bundle: Bundle, photographs: Sequence[FieldPicture], seen: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
-    labels, rule, site = bundle.labels, _rule(bundle), _site(bundle)
+    labels, rule, site = bundle.labels, bundle_rule(bundle), _site(bundle)
     known = bundle.manifest.out_of_distribution
     rows = []
     for source in dict.fromkeys(photograph.source for photograph in photographs):
@@ -271,7 +259,7 @@ def _own_score(prediction: Prediction, rule: Rule, site: Site) -> float:
 
 def _diversions(bundle: Bundle, answers: Answers, leading: str) -> Mapping[str, Any]:
     """On *val*: the leading source with the labels it lacks and all unknown things; and every source together."""
-    rule, site = _rule(bundle), _site(bundle)
+    rule, site = bundle_rule(bundle), _site(bundle)
     val = answers.rows("val")
     has = set(answers.target[answers.rows("val", source=leading, labelled=True)].tolist())
     near = val[(answers.source[val] == leading) | ~np.isin(answers.target[val], list(has))]

