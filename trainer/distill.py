@@ -10,7 +10,7 @@ Without a teacher it is plain training with the same schedule: the control of ev
 import hashlib
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from device.preprocess import fit
 from trainer.checkpoint import read_checkpoint, save_checkpoint
+from trainer.classes import CLASSES
 from trainer.data import Dataset, open_dataset
 from trainer.draws import Batch, normalise
 from trainer.errors import TrainerError
@@ -38,9 +39,14 @@ __all__ = ["borrow", "distill", "load_student"]
 
 @dataclass(slots=True)
 class _Run:
-    """Everything that an epoch changes, and that a checkpoint holds."""
+    """Everything that an epoch changes, and that a checkpoint holds.
+
+    Attributes:
+        beside: features -> ImageNet's classes; only where the recipe asks for them, and never in what ships.
+    """
 
     net: Net
+    beside: torch.nn.Linear | None
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -56,10 +62,14 @@ class _Run:
             "scaler": self.machine.scaler.state_dict(),
             "history": self.history,
         }
+        if self.beside is not None:
+            body["beside"] = self.beside.state_dict()
         save_checkpoint(body, path)
 
     def load(self, body: dict[str, Any]) -> None:
         self.net.load_state_dict(body["net"])
+        if self.beside is not None:
+            self.beside.load_state_dict(body["beside"])
         self.average.load_state_dict(body["average"])
         self.optimizer.load_state_dict(body["optimizer"])
         self.schedule.load_state_dict(body["schedule"])
@@ -92,8 +102,10 @@ def _distill(run: Path, recipe: Recipe, teacher: Path | None, weights: Path | No
     inputs: dict[str, Any] = {
         "lessons": lessons.origin, "net": recipe.net, "size_px": recipe.size_px, "train": recipe.train,
         "augment": recipe.augment, "finish": recipe.finish, "drawings": recipe.drawings, "views": recipe.views,
-        "teacher": recipe.teacher if teacher else None,
+        "teacher": asdict(recipe.teacher) if teacher else None,
     }  # fmt: skip
+    if teacher and not recipe.teacher.classes:
+        del inputs["teacher"]["classes"]  # as with the weights
     if weights is not None or recipe.weights != IMAGENET:  # what was trained before there was a choice stays
         inputs["weights"] = _mark(weights) if weights else recipe.weights
     stage = Stage(run, "distill", inputs)
@@ -105,7 +117,7 @@ def _distill(run: Path, recipe: Recipe, teacher: Path | None, weights: Path | No
     if machine.is_first and not going_on:
         last.unlink(missing_ok=True)  # first: cut off in between, it would pass for this stage's own
         stage.begin()
-    state = _start(recipe, weights, lessons.per_epoch, machine)
+    state = _start(recipe, weights, lessons, machine)
     if going_on:
         body = read_checkpoint(last, machine.device)
         if len(body["history"]) > recipe.train.epochs:
@@ -195,29 +207,35 @@ def _mark(weights: Path) -> str:
         raise TrainerError(f"{weights}: no file of weights to read ({error.strerror}); give one that is") from error
 
 
-def _start(recipe: Recipe, weights: Path | None, per_epoch: int, machine: Machine) -> _Run:
+def _start(recipe: Recipe, weights: Path | None, lessons: Lessons, machine: Machine) -> _Run:
     """The first phase, from the recipe's weights or those of a file."""
     torch.manual_seed(recipe.train.seed)
     net = build_net(recipe.net, len(recipe.data.labels), weights or recipe.weights)
-    return _phase(net, recipe, (recipe.train.epochs, per_epoch), recipe.train.peak_lr, machine)
+    beside = torch.nn.Linear(net.head.in_features, CLASSES) if lessons.has_classes else None
+    return _phase((net, beside), recipe, (recipe.train.epochs, lessons.per_epoch), recipe.train.peak_lr, machine)
 
 
 def _start_finish(recipe: Recipe, first: _Run, per_epoch: int) -> _Run:
     """The last phase, from the averaged weights of the first."""
     net = build_net(recipe.net, len(recipe.data.labels), RANDOM)
     net.load_state_dict(first.average.module.state_dict())
-    state = _phase(net, recipe, (recipe.finish.epochs, per_epoch), recipe.finish.peak_lr, first.machine)
+    state = _phase((net, first.beside), recipe, (recipe.finish.epochs, per_epoch), recipe.finish.peak_lr, first.machine)
     state.history = first.history
     return state
 
 
-def _phase(net: Net, recipe: Recipe, length: tuple[int, int], peak_lr: float, machine: Machine) -> _Run:
-    """A network with an optimiser, a one-cycle schedule and a running average of its own."""
+def _phase(
+    nets: tuple[Net, torch.nn.Linear | None], recipe: Recipe, length: tuple[int, int], peak_lr: float, machine: Machine
+) -> _Run:
+    """A network, and what learns beside it, with an optimiser, a one-cycle schedule and a running average."""
+    net, beside = nets
     machine.place(net)
+    if beside is not None:
+        machine.place(beside)
     freeze(net, recipe.train.frozen_stages)
     decay = get_ema_multi_avg_fn(recipe.train.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(net, multi_avg_fn=decay, use_buffers=True)
-    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    trained = [weight for weight in _learning(net, beside).parameters() if weight.requires_grad]
     decayed = [weight for weight in trained if weight.ndim > 1]
     plain = [weight for weight in trained if weight.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -226,14 +244,19 @@ def _phase(net: Net, recipe: Recipe, length: tuple[int, int], peak_lr: float, ma
     epochs, per_epoch = length
     steps = epochs * -(-per_epoch // recipe.train.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_lr, total_steps=steps, pct_start=0.15)
-    return _Run(net, average, optimizer, schedule, machine, [])
+    return _Run(net, beside, average, optimizer, schedule, machine, [])
+
+
+def _learning(net: Net, beside: torch.nn.Linear | None) -> torch.nn.Module:
+    """All that learns, as one module."""
+    return net if beside is None else torch.nn.ModuleList([net, beside])
 
 
 def _train_epoch(state: _Run, lessons: Lessons, recipe: Recipe, dataset: Dataset) -> float:
     """One pass; the mean loss."""
     state.net.train()
     freeze(state.net, recipe.train.frozen_stages)
-    machine, size = state.machine, recipe.train.batch
+    machine, size, learning = state.machine, recipe.train.batch, _learning(state.net, state.beside)
     total = torch.zeros((), device=machine.device)
     epoch = len(state.history)
     what = f"epoch {epoch + 1} of {recipe.train.epochs + recipe.finish.epochs}"
@@ -241,9 +264,12 @@ def _train_epoch(state: _Run, lessons: Lessons, recipe: Recipe, dataset: Dataset
     for number, lesson in enumerate(track(lessons.epoch(epoch), what, batches)):
         start, end = number * size, min((number + 1) * size, lessons.per_epoch)
         with machine.autocast():
-            logits, _ = state.net(normalise(lesson.pixels.to(machine.device)))
+            logits, features = state.net(normalise(lesson.pixels.to(machine.device)))
             own = _loss(logits.float(), lesson, recipe)
-        loss = machine.backward(own, machine.share(start, end), state.net)
+            if state.beside is not None and lesson.classes is not None:
+                seen, wanted = state.beside(features).float(), lesson.classes.to(machine.device)
+                own = own + recipe.teacher.classes * distillation_loss(seen, wanted, recipe.teacher.temperature)
+        loss = machine.backward(own, machine.share(start, end), learning)
         if not torch.isfinite(loss):
             raise TrainerError(
                 f"{what}, batch {number + 1}: the loss is {loss.item()}; among its pictures "

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from device.preprocess import fit
 from trainer.checkpoint import read_checkpoint
+from trainer.classes import class_answers
 from trainer.data import Dataset, open_dataset
 from trainer.draws import TrainingPictures, draw_epoch, make_batches, normalise
 from trainer.errors import TrainerError
@@ -46,12 +47,14 @@ class Lesson:
         pixels: uint8 [N, S, S, 3] RGB, at the student's size.
         allowed: float32 [N, K], 1 where a label is right.
         opinion: float32 [N, K], the teacher's logits or log-probabilities; None without a teacher.
+        classes: float32 [N, 1000], the logits of ImageNet's classes; None where the recipe does not ask for them.
     """
 
     records: list[int]
     pixels: Tensor
     allowed: Tensor
     opinion: Tensor | None
+    classes: Tensor | None = None
 
 
 class Lessons(Protocol):
@@ -60,10 +63,12 @@ class Lessons(Protocol):
     Attributes:
         origin: what the student's training depends on beside the recipe: fingerprints.
         per_epoch: pictures in an epoch.
+        has_classes: they come with the logits of ImageNet's classes.
     """
 
     origin: tuple[str, ...]
     per_epoch: int
+    has_classes: bool
 
     def epoch(self, number: int) -> Iterator[Lesson]:
         """The lessons of epoch `number`, from 0; the same number gives the same lessons."""
@@ -79,8 +84,13 @@ def open_lessons(run: Path, recipe: Recipe, teacher: Path | None, machine: Machi
 
     Raises:
         StageMissing: a step before has not been run.
-        TrainerError: the teacher has other labels, or its answers are about other views.
+        TrainerError: the teacher has other labels, its answers are about other views, or the recipe asks for
+            ImageNet's classes of pictures that are not kept.
     """
+    if recipe.teacher.classes and teacher and not recipe.views.photographs:
+        raise TrainerError(
+            f"recipe {recipe.name}: teacher.classes needs kept views; set views.photographs, or teacher.classes = 0"
+        )
     if recipe.views.photographs:
         return _ViewLessons(open_views(run), recipe, run, teacher, machine)
     return _LiveLessons(open_dataset(run), recipe, teacher, machine)
@@ -99,6 +109,7 @@ class _LiveLessons:
             machine.place(self._teacher)
         self.origin: tuple[str, ...] = (dataset.fingerprint, mark)
         self.per_epoch = recipe.train.pictures_per_epoch + recipe.drawings.per_epoch
+        self.has_classes = False
 
     def epoch(self, number: int) -> Iterator[Lesson]:
         shown = self._far if number < self._recipe.train.epochs else self._calm
@@ -121,8 +132,11 @@ class _ViewLessons:
     def __init__(self, views: Views, recipe: Recipe, run: Path, teacher: Path | None, machine: Machine) -> None:
         self._views, self._recipe, self._machine = views, recipe, machine
         self._answers = _open_answers(run, recipe, teacher, views) if teacher else None
+        # Kept by the teacher's run, so that each student of it finds them.
+        self._classes = class_answers(teacher, views, machine) if teacher and recipe.teacher.classes else None
         self.origin: tuple[str, ...] = (views.fingerprint, Stage.result_of(teacher, "teach")[0] if teacher else "")
         self.per_epoch = min(recipe.train.pictures_per_epoch, len(views))
+        self.has_classes = self._classes is not None
 
     def epoch(self, number: int) -> Iterator[Lesson]:
         seed, size = self._recipe.train.seed, self._recipe.train.batch
@@ -158,7 +172,8 @@ class _ViewLessons:
         )
         allowed = torch.from_numpy(self._views.allowed[rows].astype(np.float32))
         opinion = None if self._answers is None else torch.from_numpy(self._answers[rows].astype(np.float32))
-        return Lesson(self._views.record[rows].tolist(), torch.from_numpy(pixels), allowed, opinion)
+        classes = None if self._classes is None else torch.from_numpy(self._classes[rows].astype(np.float32))
+        return Lesson(self._views.record[rows].tolist(), torch.from_numpy(pixels), allowed, opinion, classes)
 
 
 def _open_answers(run: Path, recipe: Recipe, teacher: Path, views: Views) -> NDArray[np.float16]:

@@ -201,11 +201,13 @@ class Teacher:
         temperature: T of both softmaxes; the loss carries T^2.
         alpha: weight of the teacher's part; 1 - alpha goes to the labels.
         start: the student starts from the tuned weights of the teacher that is the same network.
+        classes: weight of ImageNet's classes, learnt beside the materials (`trainer.classes`).
     """
 
     temperature: float = 2.0
     alpha: float = 0.7
     start: bool = False
+    classes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +358,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "teach.witness": (0, 10),
     "teacher.temperature": (0.01, 100),
     "teacher.alpha": (0, 1),
+    "teacher.classes": (0, 10),
     "quantize.calibration_pictures": (1, 1_000_000),
     "quantize.tail_epochs": (0, 10_000),
     "quantize.tail_pictures": (1, 10_000_000),

@@ -70,6 +70,20 @@ class Drawn:
         return load_recipe(str(self.recipe_path))
 
 
+class StopsAfter:
+    """A screen that presses Ctrl-C when it reads something."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def write(self, text: str) -> None:
+        if self._what in text:
+            raise KeyboardInterrupt
+
+    def flush(self) -> None:
+        pass
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """12 pictures a label, one of them twice with other light, 4 hands, a damaged file and one that is left out."""

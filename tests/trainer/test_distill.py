@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 from bundles import manifest
-from conftest import LABELS, Drawn
+from conftest import LABELS, Drawn, StopsAfter
 
 from device.bundle import Resize
 from device.preprocess import preprocess
@@ -230,20 +230,6 @@ def test_a_disk_that_fills_up_costs_the_epoch_that_was_under_way_and_no_other(
     distill(fresh, drawn.recipe)
     assert figures(fresh) == figures(finished)
     assert same(weights(fresh), weights(finished))
-
-
-class StopsAfter:
-    """A screen that presses Ctrl-C when it reads something."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def write(self, text: str) -> None:
-        if self._what in text:
-            raise KeyboardInterrupt
-
-    def flush(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("epoch", [2, 3], ids=["before the finish", "in the finish"])
