@@ -5,6 +5,15 @@
 Must never write into a file that is not ours, overwrite a damaged file (it is set aside), or let two processes number
 events. WAL with synchronous=NORMAL cannot be damaged by a power cut on an honest disk; only the last commits may be
 missing (sqlite.org/wal.html). That a card is not always honest is why the file is checked at start.
+
+What the file holds, schema 2:
+- `events`, a row for each thing that happened, as `Event` says; `about` is the decision that it belongs to.
+- `counters`, which survive restarts.
+- What people say: `corrections` (what an item really was) and `answers` (to spot checks).
+- Three views, for whoever reads: `landings` (event_id, at, bin: where a break beam saw the item of a decision fall),
+  `wrongs` (event_id, at: somebody pressed "wrong" at the machine) and `spot_checks` (event_id, asked_at, rate,
+  answered_at, label; the last two are empty until somebody answers).
+A file of schema 1 has neither `about` nor `answers` nor the views; it is brought up when it is opened, all or nothing.
 """
 
 import fcntl
@@ -36,13 +45,14 @@ __all__ = [
     "refuse_foreign",
     "stamp",
     "to_row",
+    "upgrade_schema",
     "write_rows",
 ]
 
-Kind = Literal["start", "stop", "decision", "alarm", "fault", "model"]
+Kind = Literal["start", "stop", "decision", "alarm", "fault", "model", "learnt", "landed", "hand", "wrong", "asked"]
 Connect = Callable[[Path], sqlite3.Connection]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x77_62_69_6E  # "wbin": tells our file from any other SQLite file
 BUSY_TIMEOUT_S: Final = 5.0
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -59,13 +69,32 @@ CREATE TABLE corrections (event_id INTEGER PRIMARY KEY REFERENCES events (id), a
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
+_SINCE_2: Final = (
+    "ALTER TABLE events ADD COLUMN about INTEGER",
+    "CREATE INDEX events_by_kind_and_time ON events (kind, at)",
+    "CREATE INDEX events_by_decision ON events (about) WHERE about IS NOT NULL",
+    "CREATE TABLE answers (event_id INTEGER PRIMARY KEY REFERENCES events (id), at TEXT NOT NULL, label TEXT NOT NULL)",
+    """CREATE VIEW landings AS
+        SELECT about AS event_id, at, bin FROM events WHERE kind = 'landed' AND about IS NOT NULL""",
+    """CREATE VIEW wrongs AS
+        SELECT about AS event_id, min(at) AS at FROM events
+        WHERE kind = 'wrong' AND about IS NOT NULL GROUP BY about""",
+    """CREATE VIEW spot_checks AS
+        SELECT asked.about AS event_id, asked.at AS asked_at, asked.prob AS rate,
+            answers.at AS answered_at, answers.label AS label
+        FROM events AS asked LEFT JOIN answers ON answers.event_id = asked.about
+        WHERE asked.kind = 'asked' AND asked.about IS NOT NULL""",
+)
+"""What schema 2 has beyond schema 1; a new file goes the same way, so that there is one way only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened.
 
     Attributes:
-        kind: what sort of thing; the fields below `detail` describe decisions and are None for other kinds.
+        kind: what sort of thing; the fields below `detail` describe decisions and are None for other kinds, but that
+            alarms and landings name a `bin` and `asked` gives as `prob` how likely it was to be asked.
         detail: a sentence for people, empty when the other fields say it all; of a rejected decision, the reason.
         label: material with the highest probability, also when it was rejected.
         prob: probability of `label`, 0..1.
@@ -76,6 +105,7 @@ class Event:
         decision_ms: from "the item is still" to the decision.
         model_version: the bundle's version.
         mono_s: monotonic seconds; None lets the log stamp it.
+        about: number of the decision that it belongs to, for `landed`, `wrong` and `asked`.
         id, at, boot_id: given by the log. `at` is wall-clock time, ISO 8601 in UTC, for people only.
     """
 
@@ -90,6 +120,7 @@ class Event:
     decision_ms: float | None = None
     model_version: str | None = None
     mono_s: float | None = None
+    about: int | None = None
     id: int | None = None
     at: str | None = None
     boot_id: str | None = None
@@ -118,7 +149,7 @@ class Store:
 
 COLUMNS: Final = (
     *("id", "at", "mono_s", "boot_id", "kind", "label", "prob", "probs", "accepted", "bin", "frames"),
-    *("decision_ms", "model_version", "detail"),
+    *("decision_ms", "model_version", "detail", "about"),
 )
 
 
@@ -255,23 +286,58 @@ def _make_schema(path: Path, connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if version == 0 and tables == 0:
+        newest = "".join(f"{step};" for step in _SINCE_2)
         connection.executescript(
-            f"BEGIN;{_SCHEMA}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+            f"BEGIN;{_SCHEMA}{newest}PRAGMA application_id={APPLICATION_ID};"
+            f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
         )
         return
-    refuse_foreign(path, connection)
+    upgrade_schema(path, connection)
 
 
-def refuse_foreign(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise EventsError unless the open database is ours and of this schema."""
+def upgrade_schema(path: Path, connection: sqlite3.Connection) -> None:
+    """Bring a database of ours up to this schema, all or nothing; one that is there already is left alone.
+
+    A program of schema 1 that still writes to it goes on: it names its columns.
+
+    Args:
+        connection: may write, and is in autocommit mode.
+
+    Raises:
+        EventsError: not our file, or made by a newer version.
+        sqlite3.Error: nothing was changed.
+    """
+    if refuse_foreign(path, connection) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been quicker while this one waited for the lock.
+        if refuse_foreign(path, connection) < SCHEMA_VERSION:
+            for step in _SINCE_2:
+                connection.execute(step)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def refuse_foreign(path: Path, connection: sqlite3.Connection) -> int:
+    """The schema of an open database of ours: this one, or an older one that can be brought up.
+
+    Raises:
+        EventsError: not our file, or made by a newer version.
+    """
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise EventsError(f"{path}: a database of another program; give [events] path a name of its own")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if not 1 <= version <= SCHEMA_VERSION:
         raise EventsError(
             f"{path}: has schema {version}, this wastebin knows {SCHEMA_VERSION}; "
             "install the wastebin that made it, or move the file away"
         )
+    return version
 
 
 def _set_aside(path: Path, wall_s: float) -> Path:

@@ -311,7 +311,7 @@ class EventLog:
         with self._changed:
             if not self._is_numbered:
                 self._is_numbered = True
-                self._queue = deque(replace(event, id=(event.id or 0) + store.last_id) for event in self._queue)
+                self._queue = deque(_moved_behind(event, store.last_id) for event in self._queue)
                 self._last_id += store.last_id
             if store.set_aside is not None:
                 self._take(
@@ -337,6 +337,12 @@ class EventLog:
                 # It waits in the queue with the time of the failure and is written with the rest.
                 self._take(Event("fault", detail))
             self._fault = detail
+
+
+def _moved_behind(event: Event, last_id: int) -> Event:
+    """The event with its provisional number, and that of the decision it belongs to, made final."""
+    about = None if event.about is None else event.about + last_id
+    return replace(event, id=(event.id or 0) + last_id, about=about)
 
 
 def _is_passing(exc: Exception) -> bool:

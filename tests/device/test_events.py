@@ -157,7 +157,7 @@ def test_the_database_is_in_wal_mode_and_carries_its_schema_version(path: Path) 
         other = sqlite3.connect(path)
         assert [other.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "user_version")] == [
             "wal",
-            1,
+            2,
         ]
         other.close()
     assert synchronous == [1]  # NORMAL
@@ -565,10 +565,10 @@ def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> 
 def test_a_database_of_a_newer_wastebin_is_refused(path: Path) -> None:
     open_log(path).close()
     with sqlite3.connect(path) as other:
-        other.execute("PRAGMA user_version=2")
+        other.execute("PRAGMA user_version=3")
     other.close()
     for attempt in (open_log, read_events):
-        with pytest.raises(EventsError, match="has schema 2, this wastebin knows 1; install the wastebin that made it"):
+        with pytest.raises(EventsError, match="has schema 3, this wastebin knows 2; install the wastebin that made it"):
             attempt(path)
 
 
@@ -637,9 +637,9 @@ def test_csv_has_a_header_and_a_line_per_event() -> None:
     write_csv([WRITTEN, fault(2, 'a "bad", day')], stream)
     probs = json.dumps({"glass": 0.75, "metal": 0.25}).replace('"', '""')
     assert stream.getvalue().splitlines() == [
-        "id,at,mono_s,boot_id,kind,label,prob,probs,accepted,bin,frames,decision_ms,model_version,detail",
-        f'1,2025-11-23T00:00:00.000+00:00,12.5,boot,decision,glass,0.75,"{probs}",True,Glass,3,210.5,1763856000-0123456789ab,',
-        '2,2025-11-23T00:00:00.000+00:00,99.0,boot,fault,,,,,,,,,"a ""bad"", day"',
+        "id,at,mono_s,boot_id,kind,label,prob,probs,accepted,bin,frames,decision_ms,model_version,detail,about",
+        f'1,2025-11-23T00:00:00.000+00:00,12.5,boot,decision,glass,0.75,"{probs}",True,Glass,3,210.5,1763856000-0123456789ab,,',
+        '2,2025-11-23T00:00:00.000+00:00,99.0,boot,fault,,,,,,,,,"a ""bad"", day",',
     ]
 
 
