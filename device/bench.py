@@ -23,7 +23,7 @@ from device.camera.frame import Frame, Rgb
 from device.config_types import Config
 from device.errors import WastebinError
 
-__all__ = ["bench", "draw_frame", "live_once", "table"]
+__all__ = ["ITEM_BOX", "bench", "draw_frame", "live_once", "table"]
 
 REPEATS = 60
 WARM_UPS = 5

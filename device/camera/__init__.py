@@ -9,6 +9,8 @@ spec -> open_camera -> Camera -> read() -> Frame
     video:PATH               a video file
     replay:DIR               what `run --record DIR` recorded, to the last bit
 
+A simulated bin may have faults, also in its spec: `sim:seed=3,white_balance=0.4`, see `device.simulator.faults`.
+
 One word names one camera. None is ever chosen silently, and none stands in for another that does not open.
 """
 
@@ -16,12 +18,17 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device.camera.frame import Camera, Frame, Rgb
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.stall import STALL_S, Source, WatchedCamera
 from device.errors import UsageError
 
-__all__ = ["CAMERAS", "STALL_S", "Camera", "Frame", "Rgb", "open_camera"]
+if TYPE_CHECKING:  # it loads OpenCV
+    from device.simulator.faults import Faults
+
+__all__ = ["CAMERAS", "STALL_S", "Camera", "Frame", "Locks", "Rgb", "open_camera", "read_sim_spec"]
 
 CAMERAS = ("picamera2", "usb:N", "dir:PATH", "video:PATH", "replay:DIR", "sim[:seed=N,items=PATH]")
 """The forms of a spec, for help and messages."""
@@ -34,6 +41,7 @@ def open_camera(
     rate_hz: float = 15.0,
     stall_s: float = STALL_S,
     clock: Callable[[], float] = time.monotonic,
+    locks: Locks = AUTOMATIC,
 ) -> Camera:
     """Open the camera that a spec names.
 
@@ -43,6 +51,7 @@ def open_camera(
         rate_hz: frames a second; a video keeps its own.
         stall_s: how long a live camera may give no new picture before `read` raises `CameraStalled`.
         clock: monotonic seconds.
+        locks: what the camera is held at, as far as it can, and how its colours are put right.
 
     Raises:
         UsageError: the spec names no camera.
@@ -50,6 +59,23 @@ def open_camera(
         CameraError: it cannot give such frames.
         PictureError, ItemsError: a folder or archive holds no pictures.
     """
+    camera = _open(spec, size_px, rate_hz, stall_s=stall_s, clock=clock, locks=locks)
+    if not locks.corrects:
+        return camera
+    from device.camera.corrected import CorrectedCamera
+
+    return CorrectedCamera(camera, locks)
+
+
+def _open(
+    spec: str,
+    size_px: tuple[int, int],
+    rate_hz: float,
+    *,
+    stall_s: float,
+    clock: Callable[[], float],
+    locks: Locks,
+) -> Camera:
     kind, colon, rest = spec.partition(":")
 
     def watched(source: Source, *, is_live: bool, keeps_size: bool = False) -> Camera:
@@ -62,11 +88,11 @@ def open_camera(
         case "picamera2" if not colon:
             from device.camera.pi import PiSource
 
-            return watched(PiSource(size_px=size_px, rate_hz=rate_hz, stall_s=stall_s), is_live=True)
+            return watched(PiSource(size_px=size_px, rate_hz=rate_hz, stall_s=stall_s, locks=locks), is_live=True)
         case "usb" if re.fullmatch(r"[0-9]{1,3}", rest, re.ASCII):
             from device.camera.usb import UsbSource
 
-            usb = UsbSource(int(rest), size_px=size_px, rate_hz=rate_hz, stall_s=stall_s, clock=clock)
+            usb = UsbSource(int(rest), size_px=size_px, rate_hz=rate_hz, stall_s=stall_s, clock=clock, locks=locks)
             return watched(usb, is_live=True)
         case "dir" if rest:
             from device.camera.files import PicturesSource
@@ -83,24 +109,34 @@ def open_camera(
         case "sim" if rest or not colon:
             from device.simulator.camera import open_simulator
 
-            seed, items = _sim_options(spec, rest)
-            return open_simulator(items, seed=seed, size_px=size_px, rate_hz=rate_hz, clock=clock)
+            seed, items, faults = read_sim_spec(spec)
+            return open_simulator(items, seed=seed, size_px=size_px, rate_hz=rate_hz, clock=clock, faults=faults)
     raise UsageError(f"camera {spec!r}: no such camera; expected one of {', '.join(CAMERAS)}")
 
 
-def _sim_options(spec: str, rest: str) -> tuple[int, Path | None]:
-    """Read `seed=N,items=PATH`, in any order; a path may hold commas."""
+def read_sim_spec(spec: str) -> "tuple[int, Path | None, Faults]":
+    """Read `sim:seed=N,items=PATH` and the faults of `device.simulator.faults`, in any order; a path may hold commas.
+
+    Raises:
+        UsageError: it names no such bin.
+    """
+    from device.simulator.faults import FAULTS, read_faults
+
+    rest = spec.partition(":")[2]
     seed = 0
     items: Path | None = None
-    for option in re.split(r",(?=(?:seed|items)=)", rest) if rest else []:
+    wrong: dict[str, str] = {}
+    for option in re.split(rf",(?=(?:seed|items|{'|'.join(FAULTS)})=)", rest) if rest else []:
         key, _, value = option.partition("=")
         if key == "seed" and re.fullmatch(r"[0-9]+", value, re.ASCII):
             seed = int(value)
         elif key == "items" and value:
             items = _path(value)
+        elif key in FAULTS:
+            wrong[key] = value
         else:
             raise UsageError(f"camera {spec!r}: {option!r} is no option of it; expected sim[:seed=N,items=PATH]")
-    return seed, items
+    return seed, items, read_faults(spec, wrong)
 
 
 def _path(text: str) -> Path:

@@ -9,7 +9,8 @@ Time: `SensorTimestamp` is when the first row was exposed, in nanoseconds since 
 and `time.monotonic()` are one; picamera2 itself compares the two (`capture_request(flush=...)`).
 
 Exposure and white balance run by themselves from the start, and the lens of a camera that has one focuses by itself,
-which picamera2 leaves off. picamera2 is imported when a camera is opened, never before: it exists on a Pi only.
+which picamera2 leaves off; what calibration has locked is held from the first frame on. picamera2 is imported when a
+camera is opened, never before: it exists on a Pi only.
 """
 
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from device.camera.frame import Frame, Rgb
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.stall import STALL_S
 from device.errors import CameraError, CameraNotFound, CameraStalled
 
@@ -30,6 +32,7 @@ _FORMAT = "BGR888"  # R, G, B in memory: picamera2#848
 # Two to fill in turn and one to read; more run a 512 MB board out of contiguous memory (picamera2#972, #1102).
 _BUFFERS = 3
 _CONTINUOUS_FOCUS = 2  # libcamera's AfModeContinuous
+_MANUAL_FOCUS = 0  # libcamera's AfModeManual
 _CLOSE_S = 5.0
 
 
@@ -65,6 +68,7 @@ class PiSource:
         stall_s: how long to wait for a picture, seconds.
         open_picamera2: opens the device; picamera2's own class unless a test passes a fake.
         close_s: how long the device may take to close, seconds.
+        locks: what it is held at.
 
     Raises:
         CameraNotFound: picamera2 cannot be imported, there is no camera, or another program holds it.
@@ -79,26 +83,29 @@ class PiSource:
         stall_s: float = STALL_S,
         open_picamera2: Callable[[], _Picamera2] | None = None,
         close_s: float = _CLOSE_S,
+        locks: Locks = AUTOMATIC,
     ) -> None:
         self._stall_s = stall_s
         self._close_s = close_s
         self._number = 0
+        self._said: Mapping[str, Any] = {}
         open_device = open_picamera2 or _import_picamera2()
         try:
             self._device = open_device()
         except (RuntimeError, IndexError, OSError) as exc:  # picamera2 raises IndexError where no camera is found
             raise _not_opened(exc) from exc
         try:
-            self._start(size_px, rate_hz)
+            self._start(size_px, rate_hz, locks)
         except BaseException:
             self.release()
             raise
 
-    def _start(self, size_px: tuple[int, int], rate_hz: float) -> None:
+    def _start(self, size_px: tuple[int, int], rate_hz: float, locks: Locks) -> None:
         frame_us = round(1e6 / rate_hz)
         controls: dict[str, Any] = {"FrameDurationLimits": (frame_us, frame_us)}
         if "AfMode" in self._device.camera_controls:
             controls["AfMode"] = _CONTINUOUS_FOCUS
+        controls |= self._held(locks)
         try:
             self._device.configure(
                 self._device.create_video_configuration(
@@ -119,11 +126,35 @@ class PiSource:
                 raise
             raise CameraError(f"{NAME}: the camera does not start ({exc}); restart the service, else the Pi") from exc
 
+    def _held(self, locks: Locks) -> dict[str, Any]:
+        """The controls that hold what is locked, of those that this camera has."""
+        held: dict[str, Any] = {}
+        if locks.exposure_us is not None and locks.gain is not None:
+            held |= {"AeEnable": False, "ExposureTime": locks.exposure_us, "AnalogueGain": locks.gain}
+        if locks.colour_gains is not None:
+            held |= {"AwbEnable": False, "ColourGains": locks.colour_gains}
+        if locks.lens is not None:
+            held |= {"AfMode": _MANUAL_FOCUS, "LensPosition": locks.lens}
+        has = self._device.camera_controls
+        return {name: value for name, value in held.items() if name in has}
+
+    def settled(self) -> Locks:
+        """What the camera has settled on by itself, as of the newest frame."""
+        said = self._said
+        gains = said.get("ColourGains")
+        return Locks(
+            exposure_us=int(said["ExposureTime"]) if "ExposureTime" in said else None,
+            gain=float(said["AnalogueGain"]) if "AnalogueGain" in said else None,
+            colour_gains=(float(gains[0]), float(gains[1])) if gains else None,
+            lens=float(said["LensPosition"]) if "LensPosition" in said else None,
+        )
+
     def grab(self) -> Frame:
         """Wait for the sensor's next picture, at most `stall_s`."""
         try:
             with self._device.captured_request(wait=self._stall_s) as request:
-                taken_ns = request.get_metadata().get("SensorTimestamp")
+                self._said = request.get_metadata()
+                taken_ns = self._said.get("SensorTimestamp")
                 rgb = request.make_array("main")  # a copy: the request's own memory goes back to the sensor
         except TimeoutError as exc:
             raise CameraStalled(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.camera.frame import Frame
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.stall import STALL_S
 from device.errors import CameraError, CameraNotFound, CameraStalled
 
@@ -25,6 +26,9 @@ __all__ = ["UsbSource"]
 
 # A cheap camera sends a torn JPEG now and then, most of all at the start; one that was pulled out fails every time.
 _BAD_FRAMES = 5
+
+_EXPOSURE_STEP_US = 100  # V4L2 counts exposure in steps of 0.1 ms
+_MANUAL_EXPOSURE = 1  # V4L2_EXPOSURE_MANUAL
 
 # OpenCV writes lines of its own to stderr about devices that we report in one sentence.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -35,6 +39,7 @@ class _Capture(Protocol):
 
     def isOpened(self) -> bool: ...  # noqa: N802 - OpenCV's name
     def set(self, prop: int, value: float) -> bool: ...
+    def get(self, prop: int) -> float: ...
     def read(self) -> tuple[bool, NDArray[Any]]: ...
     def release(self) -> None: ...
 
@@ -49,6 +54,7 @@ class UsbSource:
         stall_s: how long to wait for a picture, seconds.
         clock: monotonic seconds.
         open_capture: opens the device; OpenCV's own class unless a test passes a fake.
+        locks: what it is held at, as far as its driver lets us.
 
     Raises:
         CameraNotFound: no such camera, or another program holds it.
@@ -63,6 +69,7 @@ class UsbSource:
         stall_s: float = STALL_S,
         clock: Callable[[], float] = time.monotonic,
         open_capture: Callable[[int], _Capture] | None = None,
+        locks: Locks = AUTOMATIC,
     ) -> None:
         self._name = f"usb:{device}"
         self._stall_s = stall_s
@@ -84,6 +91,27 @@ class UsbSource:
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_px[1])
         self._capture.set(cv2.CAP_PROP_FPS, rate_hz)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._hold(locks)
+
+    def settled(self) -> Locks:
+        """What the camera has settled on by itself; a driver that does not tell gives 0."""
+        exposure = self._capture.get(cv2.CAP_PROP_EXPOSURE)
+        lens = self._capture.get(cv2.CAP_PROP_FOCUS)
+        return Locks(
+            exposure_us=round(exposure * _EXPOSURE_STEP_US) if exposure > 0 else None,
+            lens=lens if lens > 0 else None,
+        )
+
+    def _hold(self, locks: Locks) -> None:
+        """Hold what is locked; a control that the driver lacks stays as it is."""
+        if locks.exposure_us is not None:
+            self._capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, _MANUAL_EXPOSURE)
+            self._capture.set(cv2.CAP_PROP_EXPOSURE, locks.exposure_us / _EXPOSURE_STEP_US)
+            # V4L2 gives no colour gains: its white balance is stopped where it is, `balance` does the rest.
+            self._capture.set(cv2.CAP_PROP_AUTO_WB, 0)
+        if locks.lens is not None:
+            self._capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
+            self._capture.set(cv2.CAP_PROP_FOCUS, locks.lens)
 
     def grab(self) -> Frame:
         """Wait for the next picture."""

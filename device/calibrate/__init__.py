@@ -1,0 +1,1 @@
+"""The steps of `wastebin calibrate`: each alone, again, and undone."""

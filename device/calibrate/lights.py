@@ -1,0 +1,65 @@
+"""Which pin is which lamp.
+
+    light one -> "which bin's lamp is lit?" -> Calibration.led_pins_bcm
+
+Lamps are exchanged in wiring more often than anything else, and nothing but an eye can tell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from device.calibrate.step import Outcome, Place, StepResult
+from device.calibration import apply
+from device.outputs import LedOutputs
+
+__all__ = ["check_lights"]
+
+LIT_S = 1.0
+
+
+def check_lights(place: Place, *, pins: Mapping[str, int] | None = None) -> Outcome:
+    """Light each lamp, and have somebody say whose it is.
+
+    Args:
+        pins: bin -> pin, as somebody has found out; every lamp of the bin once.
+    """
+    outputs = apply(place.config, place.calibration).outputs
+    if not isinstance(outputs, LedOutputs):
+        sentence = "nothing to do: this bin has no lamps for its bins"
+        return StepResult("lights", True, (), (), sentence), place.calibration
+    now = {led.name: led.pin_bcm for led in outputs.leds}
+    if pins is None:
+        pins = _ask(place, now)
+    if pins is None:
+        sentence = "each lamp was lit; nobody said whether it was the right one"
+        return StepResult("lights", True, (), (), sentence), place.calibration
+    if set(pins) != set(now) or sorted(pins.values()) != sorted(now.values()):
+        sentence = f"expected each of {', '.join(now)} with one of the pins {sorted(now.values())}; run this step again"
+        return StepResult("lights", False, ("lights",), (), sentence), place.calibration
+    wrong = tuple(f"led:{name}" for name in now if pins[name] != now[name])
+    told = ", ".join(f"{name} is on BCM {pins[name]}" for name in now if pins[name] != now[name])
+    sentence = f"lamps were exchanged: {told}" if wrong else "right: each lamp is its own bin's"
+    return StepResult("lights", True, wrong, wrong, sentence), replace(place.calibration, led_pins_bcm=dict(pins))
+
+
+def _ask(place: Place, now: Mapping[str, int]) -> dict[str, int] | None:
+    """Light one pin after the other; None where nobody answers."""
+    pins: dict[str, int] = {}
+    for lit, pin in now.items():
+        place.bench.light(lit, True)
+        place.look_s(LIT_S)
+        owner = None
+        for name in (lit, *(other for other in now if other != lit)):
+            if name in pins:
+                continue
+            answer = place.person.tell(f"is the lamp of {name} lit?")
+            if answer is None:
+                place.bench.light(lit, False)
+                return None
+            if answer:
+                owner = name
+                break
+        place.bench.light(lit, False)
+        if owner is not None:
+            pins[owner] = pin
+    return pins

@@ -1,0 +1,88 @@
+"""A camera whose frames have their colours put right.
+
+    Camera.read -> correct -> Frame
+
+It only changes colours: times, numbers and errors are the camera's own.
+"""
+
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+import cv2
+import numpy as np
+
+from device.camera.frame import Camera, Frame, Rgb
+from device.camera.locks import AUTOMATIC, EVEN, Locks
+
+__all__ = ["CorrectedCamera", "correct"]
+
+
+@runtime_checkable
+class _Settles(Protocol):
+    def settled(self) -> Locks: ...
+
+
+@runtime_checkable
+class _Empties(Protocol):
+    def flap_moved(self, bin_name: str) -> None: ...
+
+
+class CorrectedCamera:
+    """A `Camera` over another.
+
+    Args:
+        camera: owned from now on, and closed with this one.
+        locks: what to put right.
+    """
+
+    def __init__(self, camera: Camera, locks: Locks) -> None:
+        self.name = camera.name
+        self.is_live = camera.is_live
+        self._camera = camera
+        self._locks = locks
+
+    def read(self) -> Frame | None:
+        """As `Camera.read`."""
+        frame = self._camera.read()
+        if frame is None:
+            return None
+        rgb = correct(frame.rgb, self._locks)
+        rgb.flags.writeable = False
+        return Frame(rgb, frame.captured_s, frame.number)
+
+    def settled(self) -> Locks:
+        """As `WatchedCamera.settled`."""
+        return self._camera.settled() if isinstance(self._camera, _Settles) else AUTOMATIC
+
+    def flap_moved(self, bin_name: str) -> None:
+        """As `SimulatedCamera.flap_moved`; nothing to a real camera."""
+        if isinstance(self._camera, _Empties):
+            self._camera.flap_moved(bin_name)
+
+    def close(self) -> None:
+        """As `Camera.close`."""
+        self._camera.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def correct(rgb: Rgb, locks: Locks) -> Rgb:
+    """Put the colours of one frame right.
+
+    Args:
+        rgb: uint8 [H, W, 3]; not changed, and given back itself where there is nothing to do.
+    """
+    if not locks.corrects:
+        return rgb
+    turned = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB), np.uint8) if locks.is_swapped else rgb
+    if locks.balance == EVEN:
+        return turned
+    # Camera curves are near a power law: a gain in the light is a gain of the bytes.
+    table = np.arange(256, dtype=np.float32)[:, None] * np.asarray(locks.balance, np.float32)
+    return np.asarray(cv2.LUT(turned, np.round(table).clip(0, 255).astype(np.uint8)[None]), np.uint8)

@@ -1,0 +1,235 @@
+"""Lend the camera and the pins of a running bin to a calibration.
+
+    Supervisor: park, close the outputs, hand frames over -> Lender.borrow -> Bench -> calibrate.session
+
+One process owns camera and pins, so a calibration borrows them instead of stopping the service (picamera2#1048). While
+they are lent nothing is decided and no flap moves by itself; the outputs are closed before they are lent and opened
+anew, at rest, when they come back. It must never lend to two.
+
+A simulated bin lends another one with the same seed and the same faults, on which cards can be laid.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from device.camera import read_sim_spec
+from device.camera.frame import Frame
+from device.camera.locks import AUTOMATIC, Locks
+from device.config_types import Config
+from device.errors import CameraStalled, LendError
+from device.pins import Board, PinsName
+
+if TYPE_CHECKING:  # calibrate knows how, and imports more than a bin that is never calibrated needs
+    from device.calibrate.step import Bench
+
+__all__ = ["Lender", "Lends", "PinBench", "Unlent", "simulated_bench"]
+
+FRAME_S = 5.0
+"""So long one frame may take to come before the camera counts as lost."""
+
+KEPT_FRAMES = 4
+
+
+class Lends(Protocol):
+    """What the supervisor needs of `Lender`."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody has borrowed, or waits for, the camera and the outputs."""
+        ...
+
+    def give(self, frame: Frame) -> None:
+        """A frame, while the outputs are parked and closed."""
+        ...
+
+
+class Unlent:
+    """Nobody ever borrows."""
+
+    is_wanted = False
+
+    def give(self, frame: Frame) -> None:
+        """Nobody looks."""
+
+
+class PinBench:
+    """The pins of a bin for a calibration, opened when they are first used; half of a `Bench`.
+
+    Args:
+        config: of the bin.
+        pins: as the bin's own.
+    """
+
+    def __init__(self, config: Config, pins: PinsName) -> None:
+        self._config = config
+        self._pins: PinsName = pins
+        self._board: Board | None = None
+
+    def pulse(self, name: str, pulse_us: int | None) -> None:
+        """As `Bench`."""
+        board = self._opened()
+        if name not in board.values():
+            raise LendError(f"calibrate: no servo {name!r}; there is {', '.join(board.values()) or 'none'}")
+        if pulse_us is None:
+            board.detach(name, 0.0)
+        else:
+            board.pulse(name, pulse_us, 0.0)
+
+    def light(self, name: str, is_on: bool) -> None:
+        """As `Bench`."""
+        board = self._opened()
+        if name not in board.values():
+            raise LendError(f"calibrate: no lamp {name!r}; there is {', '.join(board.values()) or 'none'}")
+        board.light(name, is_on, 0.0)
+
+    def close(self) -> None:
+        """Detach, darken and give the pins back; safe to call twice."""
+        if self._board is not None:
+            self._board.close(0.0)
+            self._board = None
+
+    def _opened(self) -> Board:
+        if self._board is None:
+            from device.calibrate.board import open_board
+
+            self._board = open_board(self._config.outputs, self._pins)
+        return self._board
+
+
+class _LentBench(PinBench):
+    """Frames of the running bin, and its pins."""
+
+    def __init__(self, lender: "Lender", config: Config, pins: PinsName, camera: str, base: Locks) -> None:
+        super().__init__(config, pins)
+        self.camera = camera
+        self.rate_hz = config.camera.rate_hz
+        self.base = base
+        self._lender = lender
+
+    def look(self, frames: int) -> list[Frame]:
+        """As `Bench`."""
+        self._lender.forget()
+        return [self._lender.take() for _ in range(frames)]
+
+    def settled(self) -> Locks:
+        """As `Bench`."""
+        return self._lender.settled()
+
+
+class Lender:
+    """Lends what a running bin has to one borrower at a time; safe from any thread.
+
+    Args:
+        config: of the bin, without its calibration.
+        camera: the spec.
+        pins: as the bin's own.
+        base: what the camera's frames are corrected by.
+        settled: asks the camera what it has settled on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        camera: str,
+        pins: PinsName,
+        base: Locks = AUTOMATIC,
+        settled: Callable[[], Locks] = lambda: AUTOMATIC,
+    ) -> None:
+        self.config = config
+        self._base = base
+        self.settled = settled
+        self._camera = camera
+        self._pins: PinsName = pins
+        self._lock = threading.Lock()
+        self._is_wanted = threading.Event()
+        self._is_ready = threading.Event()
+        self._frames: queue.Queue[Frame] = queue.Queue(KEPT_FRAMES)
+
+    @property
+    def is_wanted(self) -> bool:
+        """As `Lends`."""
+        return self._is_wanted.is_set()
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody has it."""
+        return self._lock.locked()
+
+    def give(self, frame: Frame) -> None:
+        """As `Lends`; the oldest frame goes when nobody takes them."""
+        self._is_ready.set()
+        while True:
+            try:
+                self._frames.put_nowait(frame)
+            except queue.Full:
+                self.forget()
+            else:
+                return
+
+    def forget(self) -> None:
+        """Frames that wait show what was."""
+        while not self._frames.empty():
+            try:
+                self._frames.get_nowait()
+            except queue.Empty:
+                return
+
+    def take(self) -> Frame:
+        """The next frame.
+
+        Raises:
+            CameraStalled: none came.
+        """
+        try:
+            return self._frames.get(timeout=FRAME_S)
+        except queue.Empty:
+            raise CameraStalled(
+                f"{self._camera}: no frame for {FRAME_S:g} s while it was lent; look at its cable, then try again"
+            ) from None
+
+    @contextmanager
+    def borrow(self, timeout_s: float = 15.0) -> "Iterator[Bench]":
+        """Have the bin's camera and pins; it sorts nothing meanwhile.
+
+        Raises:
+            LendError: somebody else has them, or the bin does not come to rest in time.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise LendError("calibrate: another calibration is under way on this bin; finish that one first")
+        bench: _LentBench | None = None
+        try:
+            self._is_ready.clear()
+            self._is_wanted.set()
+            if not self._is_ready.wait(timeout_s):
+                raise LendError(
+                    f"calibrate: the bin did not come to rest within {timeout_s:g} s, expected parked outputs and a "
+                    "frame; see: wastebin doctor"
+                )
+            if self._camera.partition(":")[0] == "sim":
+                yield simulated_bench(self.config, self._camera, self._base)
+            else:
+                bench = _LentBench(self, self.config, self._pins, self._camera, self._base)
+                yield bench
+        finally:
+            if bench is not None:
+                bench.close()
+            self._is_wanted.clear()
+            self._lock.release()
+
+
+def simulated_bench(config: Config, camera: str, base: Locks) -> "Bench":
+    """The bench of a simulated bin, with the faults that its spec names.
+
+    Args:
+        config: without any calibration: it says how the servos were meant.
+        camera: the spec.
+        base: what its frames are corrected by.
+    """
+    from device.calibrate.simulated import SimulatedBench
+
+    seed, _, faults = read_sim_spec(camera)
+    return SimulatedBench(config, seed=seed, faults=faults, base=base, camera=camera)
