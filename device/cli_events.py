@@ -76,7 +76,9 @@ def correct(
 
     settings = load_config(config)
     labels = load_bundle(served_path(settings, model)).labels
-    add_correction(settings.events_path, event, label, labels, wall_s=time.time())
+    # A material that the model does not know may be taught, where the site has a bin for it.
+    new = sorted({each for bin_ in settings.site.bins for each in bin_.takes}.difference(labels))
+    add_correction(settings.events_path, event, label, (*labels, *new), wall_s=time.time())
     typer.echo(f"event {event} was {label}")
 
 

@@ -18,6 +18,10 @@
       OutputError(RuntimeError)        a pin or servo refused
       EventsError(OSError)             the database cannot be opened or written
       InstallError(RuntimeError)       a step of the installation did not work
+      LearntError(RuntimeError)        what this site taught cannot be read, kept or used
+      CalibrationError(RuntimeError)   a calibration cannot be read or kept, or a step cannot be done here
+      LendError(RuntimeError)          camera and outputs are not to be had for a calibration now
+      DashboardError(RuntimeError)     the dashboard cannot do what was asked, or its file is damaged
 
 `trainer` hangs its own branch, `TrainerError`, on the same root.
 """
@@ -31,13 +35,17 @@ __all__ = [
     "BundleRefused",
     "BundleUnsupported",
     "BundleUntrusted",
+    "CalibrationError",
     "CameraError",
     "CameraNotFound",
     "CameraStalled",
     "ConfigError",
+    "DashboardError",
     "EventsError",
     "InstallError",
     "ItemsError",
+    "LearntError",
+    "LendError",
     "OutputError",
     "PictureError",
     "ReleaseError",
@@ -128,3 +136,27 @@ class EventsError(WastebinError, OSError):
 
 class InstallError(WastebinError, RuntimeError):
     """A step of the installation did not work; what was made before it stays."""
+
+
+class LearntError(WastebinError, RuntimeError):
+    """What was learnt from this site's looks cannot be read, kept or used."""
+
+
+class DashboardError(WastebinError, RuntimeError):
+    """The dashboard refuses a request, or its file cannot be read or written.
+
+    Attributes:
+        status: what HTTP calls it.
+    """
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(sentence)
+
+
+class CalibrationError(WastebinError, RuntimeError):
+    """A calibration cannot be read or kept, or one of its steps cannot be done here."""
+
+
+class LendError(WastebinError, RuntimeError):
+    """Camera and outputs cannot be lent to a calibration now."""

@@ -19,10 +19,13 @@ import cv2
 from device.camera.frame import Rgb
 from device.errors import ItemsError, UsageError
 
-__all__ = ["MOST_PER_LABEL", "Look", "find_looks", "keep_look", "looks_folder"]
+__all__ = ["CORRECTED", "MOST_PER_LABEL", "Look", "find_looks", "keep_look", "looks_folder"]
 
 MOST_PER_LABEL: Final = 60
 """So many of a label are looked at, the last by name: a Raspberry Pi 4 names 400 pictures in about ten seconds."""
+
+CORRECTED: Final = "event-"
+"""The name of a corrected item's picture begins so, and the number of its decision follows."""
 
 _NAME: Final = re.compile(r"[\w-]+")
 
@@ -40,6 +43,11 @@ class Look:
     name: str
     label: str
     path: Path
+
+    @property
+    def is_correction(self) -> bool:
+        """It is here because a decision was wrong; other looks were brought to be learnt from."""
+        return self.path.name.startswith(CORRECTED)
 
 
 def looks_folder(events_path: Path) -> Path:

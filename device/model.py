@@ -45,6 +45,7 @@ class Model:
         version: `<seq>-<sha12>` of the bundle, written into each event.
         labels: materials, in the order of the model's outputs.
         costs: what its bundle proposes for a site that names none.
+        golden: file of its golden pictures; None where there are none.
     """
 
     classifier: Classifies
@@ -53,6 +54,7 @@ class Model:
     version: str
     labels: tuple[str, ...]
     costs: Costs = field(default_factory=Costs)
+    golden: Path | None = None
 
 
 def served_path(config: Config, named: Path | None) -> Path:
@@ -83,7 +85,7 @@ def open_model(path: Path, rule_for: Callable[[Bundle], Rule], *, threads: int =
     bundle = load_bundle(path)
     classifier = open_classifier(bundle, threads=threads)
     costs = Costs(bundle.costs.contamination, bundle.costs.missed)
-    return Model(classifier, rule_for(bundle), bundle.name, bundle.version, bundle.labels, costs)
+    return Model(classifier, rule_for(bundle), bundle.name, bundle.version, bundle.labels, costs, bundle.golden)
 
 
 def bundle_rule(bundle: Bundle) -> Rule:
@@ -118,6 +120,16 @@ class Models:
     def __init__(self, first: Model) -> None:
         self.current = first
         self._opening: _Opening | None = None
+        self._layer: Callable[[Model], Model] = _as_it_is
+        self._next_layer: Callable[[Model], Model] | None = None
+
+    def wear(self, layer: Callable[[Model], Model]) -> None:
+        """Dress this model and every later one with a layer, from the next item on.
+
+        Args:
+            layer: gives the model to use for a model, at once; takes off what that one wore before.
+        """
+        self._next_layer = layer
 
     def swap(self, open_next: Callable[[], Model]) -> threading.Thread:
         """Open another model beside the current one; a second call replaces one that waits for its turn.
@@ -145,7 +157,7 @@ class Models:
 
     def put_back(self, model: Model) -> None:
         """Use a model that is open already, now; one that waits for its turn is forgotten."""
-        self.current = model
+        self.current = self._layer(model)
         self._opening = None
 
     def take_over(self, now_s: float) -> Event | None:
@@ -154,12 +166,19 @@ class Models:
         Returns:
             What to record: the change, or why it failed; None while nothing is ready.
         """
+        if self._next_layer is not None:
+            self._layer, self._next_layer = self._next_layer, None
+            self.current = self._layer(self.current)
         opening = self._opening
         if opening is None or not opening.is_done.is_set():
             return None
         self._opening = None
         if opening.model is not None:
-            self.current = opening.model
+            self.current = self._layer(opening.model)
             return Event("model", f"now {opening.model.name}", model_version=opening.model.version, mono_s=now_s)
         detail = f"{opening.error or 'the model could not be opened'}; {self.current.version} goes on"
         return Event("fault", detail, model_version=self.current.version, mono_s=now_s)
+
+
+def _as_it_is(model: Model) -> Model:
+    return model

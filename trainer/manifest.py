@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class Draft:
         out_of_distribution: see `trainer.familiar`; None judges nothing as strange.
         golden_rgb: uint8 [G, H, W, 3].
         golden_logits: float32 [G, K]; zeros where None.
+        home: float16 [H, F], see `trainer.home`; none where None.
     """
 
     temperature: float = 1.0
@@ -61,13 +63,15 @@ class Draft:
     out_of_distribution: OutOfDistribution | None = None
     golden_rgb: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 8, 8, 3), np.uint8))
     golden_logits: NDArray[np.float32] | None = None
+    home: NDArray[np.float16] | None = None
     card: str = "A draft, for measuring only.\n"
 
 
-def golden_bytes(rgb: NDArray[np.uint8], logits: NDArray[np.float32]) -> bytes:
+def golden_bytes(rgb: NDArray[np.uint8], logits: NDArray[np.float32], home: NDArray[np.float16] | None = None) -> bytes:
     """golden.npz."""
     stream = BytesIO()
-    np.savez_compressed(stream, rgb=rgb, logits=logits)
+    arrays: dict[str, Any] = {"rgb": rgb, "logits": logits} | ({} if home is None else {"home": home})
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
@@ -134,7 +138,7 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft, *, has_floa
     )
     files = {
         "model.onnx": (run / "quantize" / "model.onnx").read_bytes(),
-        "golden.npz": golden_bytes(draft.golden_rgb, logits),
+        "golden.npz": golden_bytes(draft.golden_rgb, logits, draft.home),
     }
     if has_float:
         files["float.onnx"] = (run / "quantize" / "float.onnx").read_bytes()

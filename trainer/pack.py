@@ -16,9 +16,12 @@ from device.bundle import Bundle
 from device.classify import Classifier, open_classifier
 from device.simulator.drawings import draw_item
 from device.simulator.scene import interior, paste
+from trainer.answers import open_answers
+from trainer.data import open_dataset
 from trainer.errors import StageMissing
-from trainer.evaluate import evaluate
+from trainer.evaluate import evaluate, leading_source
 from trainer.familiar import familiar_of
+from trainer.home import home_of
 from trainer.manifest import Draft, write_draft
 from trainer.recipe import Recipe
 from trainer.report import run_card
@@ -52,6 +55,7 @@ def pack(run: Path, recipe: Recipe, out: Path, *, has_float: bool = True) -> Bun
         out_of_distribution=familiar_of(run),
         golden_rgb=golden,
         golden_logits=logits,
+        home=home_of(open_answers(run), leading_source(open_dataset(run), recipe.data.labels)),
         card=run_card(run, recipe),
     )
     bundle = write_draft(out, run, recipe, draft, has_float=has_float)
