@@ -11,11 +11,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from device.moves import Alarm, LedDrive, Phase, ServoDrive, Stroke
+from device.moves import Alarm, LedDrive, Phase, ServoDrive, Signal, Stroke
 from device.outputs import ALARM, FlapOutputs, LedOutputs, OutputsConfig, PinnedLed, PinnedServo
 from device.pins import Board, Driven, Pins, PinsName, Trace, open_pins
 
-__all__ = ["Drive", "Driven", "Phase", "build_drive", "open_drive", "park_pins"]
+__all__ = ["Drive", "Driven", "Phase", "Signal", "build_drive", "open_drive", "park_pins"]
 
 
 class Drive(Protocol):
@@ -45,28 +45,33 @@ class Drive(Protocol):
         """
         ...
 
-    def step(self, now_s: float, *, is_clear: bool) -> Phase:
+    def step(self, now_s: float, *, is_clear: bool, may_move: bool = True) -> Phase:
         """Do what is due.
 
         Args:
             now_s: seconds; never runs backwards.
-            is_clear: nothing moves in view. While it is False no servo starts, unless it is on its way to be parked.
+            is_clear: nothing moves in view. While it is False no servo starts, unless it is parked urgently.
+            may_move: False while a hand is in view or the lid is open: no servo starts, whatever for, and one that is
+                on its way is stopped where it is.
 
         Raises:
             OutputError: a pin refused; everything is released.
         """
         ...
 
-    def park(self, now_s: float) -> None:
+    def park(self, now_s: float, *, is_urgent: bool = True) -> None:
         """Give up what is under way and go to the safe state: flaps closed, lamps dark, in the next steps.
 
+        Args:
+            is_urgent: close also while something moves in view, as a bin must that is blind or stops.
+
         Raises:
             OutputError: a pin refused; everything is released.
         """
         ...
 
-    def alarm(self, on: bool) -> None:
-        """Blink the alarm lamp, where there is one; keep calling `step`.
+    def alarm(self, on: bool, signal: Signal = Signal.JAM) -> None:
+        """Say something with the alarm lamp, where there is one; keep calling `step`.
 
         Raises:
             OutputError: the pin refused; everything is released.

@@ -3,30 +3,32 @@
     Frame -> gate -> classify -> decide -> route -> drive -> is the tray empty again? -> events
 
     LEARNING -> WATCHING -> VOTING -> WAITING_CLEAR -> MOVING -> CHECKING -> WATCHING
-                   ^          |                           ^         |
-                   +----------+ the item moved            +---------+ still there: once more, then ALARM
+                   ^          |                 +------ delivery ------+
+                   +----------+ the item moved
 
 The only file that knows all parts. It has no clock: time is `frame.captured_s`, so a recording or a simulated day
-plays as fast as the machine can. It must never move a flap while something moves in view, never decide twice on one
-still item without a recorded reason, and never let one bad frame end the loop.
+plays as fast as the machine can. It must never move a flap while something moves in view, a hand reaches in or the lid
+is open, never decide twice on one still item without a recorded reason, and never let one bad frame end the loop.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from device.camera.frame import Frame
 from device.decide import Decision, Vote
-from device.drive import Drive, Phase
+from device.delivery import SAME_PLACE, Delivery, Records
+from device.drive import Drive, Signal
 from device.errors import BundleError
 from device.events import Event
 from device.gate import Item, TrayState, View
 from device.model import Model, Models
 from device.region import overlap
-from device.route import Site, choose_bin, rule_at
+from device.route import Costs, Site, choose_bin, rule_at
+from device.sensors import NO_SENSORS, Readings, Reads
 from device.status import Decided, State, Status
 
 if TYPE_CHECKING:  # only the name is needed, and classify loads onnxruntime
@@ -34,15 +36,8 @@ if TYPE_CHECKING:  # only the name is needed, and classify loads onnxruntime
 
 __all__ = ["Engine", "Records", "Sees"]
 
-SAME_PLACE = 0.6
-"""Two boxes that overlap by less than this share of their union are not the same still item."""
-
 FAILED_FRAMES = 5
 """So many frames in a row that cannot be classified are no longer bad luck."""
-
-
-ATTENDED_S = 10.0
-"""What lies still for so long after somebody reached into a jammed tray is left there on purpose, or is only light."""
 
 
 class Sees(Protocol):
@@ -57,18 +52,6 @@ class Sees(Protocol):
         ...
 
 
-class Records(Protocol):
-    """What the engine needs of `events.EventLog`."""
-
-    def add(self, event: Event) -> int:
-        """Take an event; its number comes back at once."""
-        ...
-
-    def count(self, name: str, n: int = 1) -> None:
-        """Raise a counter."""
-        ...
-
-
 @dataclass(slots=True)
 class _Ballot:
     """The vote over one still item."""
@@ -77,18 +60,6 @@ class _Ballot:
     item: Item
     since_s: float
     frames: int = 0
-
-
-@dataclass(slots=True)
-class _Job:
-    """A decision on its way through a flap."""
-
-    decided: Decided
-    box: tuple[int, int, int, int]
-    tries: int = 0
-    tray_was_empty: bool = False
-    attended: bool = False
-    still_since_s: float = 0.0
 
 
 class Engine:
@@ -103,26 +74,46 @@ class Engine:
         site: the bins of this place and what mistakes cost here.
         drive: the outputs, parked; the caller opens and closes it.
         log: takes events; must not block.
+        sensors: lid, beams, fill level and button, where there are any.
+        costs_with: what mistakes cost with a model, which proposes that where the site says nothing; without it, what
+            `site` says.
     """
 
-    def __init__(self, gate: Sees, model: Model, site: Site, drive: Drive, log: Records) -> None:
-        self.drive = drive
+    def __init__(
+        self,
+        gate: Sees,
+        model: Model,
+        site: Site,
+        drive: Drive,
+        log: Records,
+        *,
+        sensors: Reads = NO_SENSORS,
+        costs_with: Callable[[Model], Costs] | None = None,
+    ) -> None:
+        self._delivery = Delivery(drive, (bin_.name for bin_ in site.bins), log, gate.relearn)
+        self._sensors = sensors
+        self._felt = Readings()
+        self._hand = False
         self._gate = gate
         self._models = Models(model)
-        self._site = site
+        self._bins = site
+        self._costs_with = costs_with
         self._log = log
         self._state = State.LEARNING
         self._ballot: _Ballot | None = None
-        self._job: _Job | None = None
         self._last: Decided | None = None
-        self._counts = {bin_.name: 0 for bin_ in site.bins}
-        self._jams = 0
+        self._called_wrong: Decided | None = None
         self._failed_frames = 0
         self._model_error: BundleError | None = None
         self._classify_ms: float | None = None
         self._frame_s: float | None = None
         self._period_s = 0.0
         self._now_s = 0.0
+
+    @property
+    def drive(self) -> Drive:
+        """The outputs."""
+        return self._delivery.drive
 
     @property
     def now_s(self) -> float:
@@ -139,6 +130,11 @@ class Engine:
         """Why the model could not answer the latest frame that it was asked about; None when it could."""
         return self._model_error
 
+    @property
+    def _site(self) -> Site:
+        """The bins, with what mistakes cost while this model runs."""
+        return self._bins if self._costs_with is None else replace(self._bins, costs=self._costs_with(self.model))
+
     def step(self, frame: Frame) -> Status:
         """Take one frame in and act on it.
 
@@ -149,19 +145,17 @@ class Engine:
         now_s = self._advance_clock(frame.captured_s)
         self._measure_pace(now_s)
         view = self._gate.update(frame)
+        self._hand = view.reached or view.state is TrayState.BLOCKED
+        self._feel(now_s)
         decided = None
-        match self._state:
-            case State.LEARNING | State.WATCHING | State.VOTING:
-                decided = self._watch(view, now_s)
-            case State.WAITING_CLEAR:
-                self._wait_clear(view, now_s)
-            case State.CHECKING:
-                self._check(view, now_s)
-            case State.ALARM:
-                self._wait_emptied(view, now_s)
-            case State.MOVING:
-                pass  # the drive acts, below
-        self._advance_drive(view, now_s)
+        if self._felt.lid_open:
+            self._drop_ballot()
+        elif self._delivery.state is not None:
+            self._delivery.look(view, now_s)
+        else:
+            decided = self._watch(view, now_s)
+        signal = Signal.FULL if self._felt.full else None
+        self._delivery.advance(view, now_s, may_move=self._may_move, signal=signal)
         return self._status(frame, view, decided)
 
     def hold(self, now_s: float) -> None:
@@ -170,29 +164,31 @@ class Engine:
         A recorded decision stays recorded; an item that is still in the tray afterwards is judged anew.
         """
         self._ballot = None
-        self._job = None
         self._state = State.LEARNING
-        self.drive.alarm(False)
-        self.drive.park(self._advance_clock(now_s))
+        self._delivery.park(self._advance_clock(now_s))
 
     def rest(self, now_s: float) -> None:
-        """Let the outputs finish parking while no frames come.
+        """Let the outputs finish parking while no frames come, unless a hand was seen last or the lid is open.
 
         Raises:
             OutputError: a pin or servo refused.
         """
-        self.drive.step(self._advance_clock(now_s), is_clear=False)
+        self._feel(self._advance_clock(now_s))
+        self.drive.step(self._now_s, is_clear=False, may_move=self._may_move)
 
     def replace_drive(self, drive: Drive) -> None:
         """Go on with newly opened outputs after the old ones refused."""
-        self.drive = drive
+        self._delivery.replace_drive(drive)
         self._ballot = None
-        self._job = None
         self._state = State.LEARNING
 
     def swap(self, open_next: Callable[[], Model]) -> threading.Thread:
         """Open another model beside this one and change over between two items; see `Models.swap`."""
         return self._models.swap(open_next)
+
+    def wear(self, layer: Callable[[Model], Model]) -> None:
+        """Dress this model and every later one with a layer between two items; see `Models.wear`."""
+        self._models.wear(layer)
 
     def put_back(self, model: Model) -> None:
         """Go back to a model at once; an item that is being looked at is looked at anew, by that one."""
@@ -202,9 +198,7 @@ class Engine:
 
     def _watch(self, view: View, now_s: float) -> Decided | None:
         if view.item is None:
-            if self._ballot is not None:
-                self._log.count("vote_restarted")
-                self._ballot = None
+            self._drop_ballot()
             self._state = State.LEARNING if view.state is TrayState.LEARNING else State.WATCHING
             self._take_over_model(now_s)
             return None
@@ -275,83 +269,35 @@ class Engine:
         )
         self._ballot = None
         self._last = decided
-        self._job = _Job(decided, box)
-        # The item is still, so the view is clear: begin on this very frame.
-        self._begin(now_s)
+        self._state = State.WATCHING  # what comes after it
+        self._delivery.start(decided, box, now_s)
         return decided
 
-    def _begin(self, now_s: float) -> None:
-        # A drive that has failed is asked all the same: its refusal is what brings a new one.
-        if self._job is None or self.drive.phase not in (Phase.PARKED, Phase.FAILED):
-            self._state = State.WAITING_CLEAR
-            return
-        self._job.tries += 1
-        self._job.tray_was_empty = False
-        self.drive.begin(self._job.decided.bin, now_s)
-        self._state = State.MOVING
+    @property
+    def _may_move(self) -> bool:
+        return not (self._hand or self._felt.lid_open)
 
-    def _wait_clear(self, view: View, now_s: float) -> None:
-        job = self._job
-        if view.item is not None and job is not None:
-            if overlap(job.box, view.item.box) < SAME_PLACE:
-                # Another thing may lie there now: no flap moves on the strength of the old decision.
-                self._log.count("replaced")
-                self._finish()
-            else:
-                self._begin(now_s)
-        elif view.state is TrayState.EMPTY:
-            self._log.count("taken_out")
-            self._finish()
+    def _feel(self, now_s: float) -> None:
+        """Take in what the sensors felt since the last frame, and say what is new."""
+        before, self._felt = self._felt, self._sensors.read(now_s)
+        for bin_name in self._felt.fell:
+            self._delivery.fell(bin_name, now_s)
+        if self._felt.lid_open and not before.lid_open:
+            self._log.count("lid_opened")
+            self._log.add(Event("hand", "the lid is open; nothing moves until it is shut", mono_s=now_s))
+        for bin_name in self._felt.full:
+            if bin_name not in before.full:
+                self._log.add(Event("alarm", f"the bin {bin_name} is full; empty it", mono_s=now_s, bin=bin_name))
+        if self._felt.wrong and self._last is not None and self._last is not self._called_wrong:
+            self._called_wrong = self._last
+            self._log.count("wrong")
+            detail = f"somebody says that decision {self._last.event} was wrong"
+            self._log.add(Event("wrong", detail, mono_s=now_s, about=self._last.event))
 
-    def _advance_drive(self, view: View, now_s: float) -> None:
-        is_clear = view.state in (TrayState.EMPTY, TrayState.ITEM)
-        phase = self.drive.step(now_s, is_clear=is_clear)
-        if self._state is not State.MOVING or self._job is None:
-            return
-        if view.state is TrayState.EMPTY:
-            self._job.tray_was_empty = True
-        if phase is Phase.PARKED:
-            self._state = State.CHECKING
-
-    def _check(self, view: View, now_s: float) -> None:
-        job = self._job
-        if job is None or view.state is TrayState.EMPTY or (view.item is not None and job.tray_was_empty):
-            # An item in a tray that was seen empty since is the next person's: it gets a vote of its own.
-            if job is not None:
-                self._counts[job.decided.bin] += 1
-                self._log.count(f"sorted:{job.decided.bin}")
-            self._finish()
-        elif view.item is not None and job.tries == 1:
-            self._log.count("retry")
-            job.box = view.item.box  # the flap may have shifted it
-            self._begin(now_s)
-        elif view.item is not None:
-            self._jams += 1
-            self._log.count("jam")
-            detail = f"item still in the tray after {job.tries} moves to {job.decided.bin}; take it out by hand"
-            self._log.add(Event("alarm", mono_s=now_s, label=job.decided.label, bin=job.decided.bin, detail=detail))
-            self.drive.alarm(True)
-            self._state = State.ALARM
-
-    def _wait_emptied(self, view: View, now_s: float) -> None:
-        job = self._job
-        if job is None or view.state is TrayState.EMPTY:
-            self.drive.alarm(False)
-            self._finish()
-        elif view.item is None:
-            # A light that is switched is nobody's hand.
-            job.attended = job.attended or view.state is not TrayState.LEARNING
-            job.still_since_s = now_s
-        elif job.attended and now_s - job.still_since_s >= ATTENDED_S:
-            detail = f"somebody was at the tray and left it so for {ATTENDED_S:g} s; learnt anew as the empty one"
-            self._log.add(Event("alarm", detail, mono_s=now_s))
-            self.drive.alarm(False)
-            self._gate.relearn()
-            self._finish()
-
-    def _finish(self) -> None:
-        self._job = None
-        self._state = State.WATCHING
+    def _drop_ballot(self) -> None:
+        if self._ballot is not None:
+            self._log.count("vote_restarted")
+            self._ballot = None
 
     def _take_over_model(self, now_s: float) -> None:
         event = self._models.take_over(now_s)
@@ -377,7 +323,7 @@ class Engine:
     def _status(self, frame: Frame, view: View, decided: Decided | None) -> Status:
         ballot = self._ballot
         return Status(
-            state=self._state,
+            state=State.HELD if self._felt.lid_open else self._delivery.state or self._state,
             tray=view.state,
             at_s=frame.captured_s,
             frame_number=frame.number,
@@ -390,9 +336,13 @@ class Engine:
             last=self._last,
             phase=self.drive.phase,
             outputs=self.drive.outputs(),
-            counts=dict(self._counts),
-            jams=self._jams,
+            counts=dict(self._delivery.counts),
+            jams=self._delivery.jams,
             fps=1.0 / self._period_s if self._period_s > 0 else 0.0,
             classify_ms=self._classify_ms,
             model=self.model.version,
+            hand=self._hand,
+            lid_open=self._felt.lid_open,
+            full=self._felt.full,
+            jam=self._delivery.jam,
         )

@@ -46,6 +46,9 @@ FOLLOW = 0.03
 LEAST_FRAMES = 4
 """Pictures of the empty tray below which it is not known at all."""
 
+NOISY = 0.02
+"""Share of the region that noise may move while the tray's own noise is being learnt, as long as it brings no edges."""
+
 LIGHT_JUMP = 0.1
 """Gain change from one frame to the next that is a lamp, not the camera's exposure."""
 
@@ -137,12 +140,14 @@ class View:
         item: only when `state` is ITEM.
         motion: share of the region that moved, 0..1.
         foreground: share of the region that differs from the empty tray, 0..1.
+        reached: something reaches in from outside, still or not, or covers it all: count it as a hand.
     """
 
     state: TrayState
     item: Item | None
     motion: float
     foreground: float
+    reached: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +238,8 @@ class Gate:
             return View(TrayState.LEARNING, None, seen.motion, 0.0)
         jump = _light_jump(tray, change)
         if change.rim_share > LIT_SHARE or jump > LIGHT_JUMP:
-            return View(self._relight(tray, seen, jump), None, seen.motion, 1.0)
+            state = self._relight(tray, seen, jump)
+            return View(state, None, seen.motion, 1.0, reached=state is TrayState.MOVING)
         if tray.is_lit:
             if self._follow_light(tray, seen, jump):
                 return View(TrayState.LEARNING, None, seen.motion, 0.0)
@@ -242,15 +248,17 @@ class Gate:
 
     def _learn(self, tray: _Tray, seen: _Seen) -> bool:
         """True while the empty tray is not known well enough."""
-        if seen.motion >= TRACE and tray.background.frames < LEAST_FRAMES:
-            tray.background = Background(seen.small)
-            tray.set_anchor(seen.small, seen.now_s)
-        elif seen.motion >= TRACE:
-            # Something arrives: what was seen until now is the empty tray.
-            tray.is_learning = False
-        else:
+        is_noise = seen.motion < NOISY and not seen.has_new_edges
+        if is_noise:
+            # A camera whose colours are put right far is noisier than a tray is taken to be before it is learnt.
             tray.background.learn(seen.small)
             tray.is_learning = seen.now_s - tray.still_since_s < self._rule.warm_s
+        elif tray.background.frames < LEAST_FRAMES:
+            tray.background = Background(seen.small)
+            tray.set_anchor(seen.small, seen.now_s)
+        else:
+            # Something arrives: what was seen until now is the empty tray.
+            tray.is_learning = False
         return tray.is_learning
 
     def _relight(self, tray: _Tray, seen: _Seen, jump: float) -> TrayState:
@@ -294,15 +302,17 @@ class Gate:
         tray.steady_frames = tray.steady_frames + 1 if items and motion < TRACE and not is_reached else 0
         if now_s - tray.still_since_s < self._rule.settle_s:
             tray.held = None
-            return View(TrayState.MOVING, None, motion, foreground)
+            # What moves may have no outline, and a flap that waits for a shadow to pass costs nothing.
+            is_crossed = any(thing.crosses for thing in things)
+            return View(TrayState.MOVING, None, motion, foreground, reached=is_crossed)
         for thing in things:
             if is_ghost(tray.background, change, thing):
                 place = cv2.dilate(thing.mask, np.ones((5, 5), np.uint8)).astype(np.uint8)
                 tray.background.absorb(change.levelled, 1.0, place)
-                return View(TrayState.MOVING, None, motion, foreground)
+                return View(TrayState.MOVING, None, motion, foreground, reached=is_reached)
             tray.held |= thing.mask
         if is_reached:
-            return View(TrayState.BLOCKED, None, motion, foreground)
+            return View(TrayState.BLOCKED, None, motion, foreground, reached=True)
         if not items:
             self._absorb(tray, seen)
             return View(TrayState.EMPTY, None, motion, foreground)

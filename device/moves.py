@@ -18,9 +18,18 @@ from device.errors import OutputError
 from device.outputs import ALARM
 from device.pins import Board
 
-__all__ = ["Alarm", "LedDrive", "Phase", "ServoDrive", "Stroke"]
+__all__ = ["Alarm", "LedDrive", "Phase", "ServoDrive", "Signal", "Stroke"]
 
-_BLINK_S = 0.5
+
+class Signal(StrEnum):
+    """What the alarm lamp says, each in its own rhythm: see `RHYTHMS_S`."""
+
+    JAM = "jam"
+    FULL = "full"
+
+
+RHYTHMS_S = {Signal.JAM: (0.5, 1.0), Signal.FULL: (0.25, 3.0)}
+"""Seconds lit, of how many: something is stuck blinks, a full bin only flashes now and then."""
 
 
 class Phase(StrEnum):
@@ -59,15 +68,17 @@ class Alarm:
         self._has_lamp = has_lamp
         self._clock = clock
         self._since_s: float | None = None
+        self._signal = Signal.JAM
 
-    def set(self, on: bool) -> None:
-        """Start or stop; nothing without a lamp.
+    def set(self, on: bool, signal: Signal = Signal.JAM) -> None:
+        """Start or stop, or say something else; nothing without a lamp.
 
         Raises:
             OutputError: the pin refused; everything is released.
         """
-        if not self._has_lamp or on == (self._since_s is not None):
+        if not self._has_lamp or (on == (self._since_s is not None) and (not on or signal is self._signal)):
             return
+        self._signal = signal
         now_s = self._clock()
         self._since_s = now_s if on else None
         self._board.light(ALARM, on, now_s)
@@ -79,7 +90,8 @@ class Alarm:
             OutputError: the pin refused; everything is released.
         """
         if self._since_s is not None:
-            self._board.light(ALARM, int((now_s - self._since_s) / _BLINK_S) % 2 == 0, now_s)
+            lit_s, of_s = RHYTHMS_S[self._signal]
+            self._board.light(ALARM, (now_s - self._since_s) % of_s < lit_s, now_s)
 
 
 class ServoDrive:
@@ -139,18 +151,20 @@ class ServoDrive:
         self._phase = Phase.MOVING
         self._waiting_since_s = now_s
 
-    def step(self, now_s: float, *, is_clear: bool) -> Phase:
+    def step(self, now_s: float, *, is_clear: bool, may_move: bool = True) -> Phase:
         """As Drive."""
         if self._phase is Phase.FAILED:
             return self._phase
         with self._failing():
             self._alarm.step(now_s)
             self._end_stroke(now_s)
-            if self._stroke is None and not (self._phase is Phase.OPEN and now_s < self._due_s):
+            if not may_move:
+                self._freeze(now_s)
+            elif self._stroke is None and not (self._phase is Phase.OPEN and now_s < self._due_s):
                 self._go_on(now_s, is_clear)
         return self._phase
 
-    def park(self, now_s: float) -> None:
+    def park(self, now_s: float, *, is_urgent: bool = True) -> None:
         """As Drive."""
         if self._phase is Phase.PARKED:
             return
@@ -159,14 +173,14 @@ class ServoDrive:
                 self._board.detach(self._stroke.servo, now_s)
             self._stroke = None
         self._waiting_since_s, self._waited_s = None, 0.0
-        self._is_urgent = True
+        self._is_urgent = is_urgent
         self._phase = Phase.CLOSING
         self._queue = self._way_home()
 
-    def alarm(self, on: bool) -> None:
+    def alarm(self, on: bool, signal: Signal = Signal.JAM) -> None:
         """As Drive."""
         with self._failing():
-            self._alarm.set(on)
+            self._alarm.set(on, signal)
 
     def outputs(self) -> dict[str, float | None]:
         """As Drive."""
@@ -190,6 +204,17 @@ class ServoDrive:
             self._board.detach(self._stroke.servo, now_s)
             self._places_us[self._stroke.servo] = self._stroke.pulse_us
             self._stroke = None
+
+    def _freeze(self, now_s: float) -> None:
+        """Stop where it is: without pulses a servo holds by its gears; the stroke is made again later."""
+        if self._stroke is not None:
+            self._board.detach(self._stroke.servo, now_s)
+            self._queue.insert(0, self._stroke)
+            self._stroke = None
+        if self._queue or (self._phase is Phase.OPEN and now_s >= self._due_s):
+            if self._waiting_since_s is None:
+                self._waiting_since_s = now_s
+            self._waited_s = now_s - self._waiting_since_s
 
     def _go_on(self, now_s: float, is_clear: bool) -> None:
         if self._phase is Phase.OPEN:
@@ -281,7 +306,7 @@ class LedDrive:
         if self._on_open is not None:
             self._on_open(bin_name)
 
-    def step(self, now_s: float, *, is_clear: bool) -> Phase:  # noqa: ARG002 - lamps hurt nobody
+    def step(self, now_s: float, *, is_clear: bool, may_move: bool = True) -> Phase:  # noqa: ARG002 - lamps hurt nobody
         """As Drive."""
         if self._phase is Phase.FAILED:
             return self._phase
@@ -294,7 +319,7 @@ class LedDrive:
             self.park(now_s)
         return self._phase
 
-    def park(self, now_s: float) -> None:
+    def park(self, now_s: float, *, is_urgent: bool = True) -> None:  # noqa: ARG002
         """As Drive; the lamp is dark at once."""
         lit = self._board.values()
         for name in self.bins:
@@ -302,10 +327,10 @@ class LedDrive:
                 self._light(name, False, now_s)
         self._phase = Phase.PARKED
 
-    def alarm(self, on: bool) -> None:
+    def alarm(self, on: bool, signal: Signal = Signal.JAM) -> None:
         """As Drive."""
         try:
-            self._alarm.set(on)
+            self._alarm.set(on, signal)
         except OutputError:
             self._phase = Phase.FAILED
             raise

@@ -20,7 +20,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from device.errors import OutputError
 from device.outputs import PinnedLed, PinnedServo
 
-__all__ = ["Board", "Driven", "Pins", "PinsName", "Trace", "open_pins"]
+__all__ = ["Board", "Driven", "Pins", "PinsName", "Trace", "open_pins", "own_errors"]
 
 PinsName = Literal["lgpio", "mock"]
 
@@ -88,7 +88,7 @@ def open_pins(name: PinsName) -> Pins:
             f"pip install --force-reinstall 'lgpio>=0.2.2'"
         ) from exc
     errors = (lgpio.error,)
-    with _fallbacks_are_errors(), _own_errors("pins", errors):
+    with _fallbacks_are_errors(), own_errors("pins", errors):
         return Pins(name, ExactFactory(), errors)
 
 
@@ -217,7 +217,7 @@ class Board:
             self._trace(Driven(now_s, name, value))
 
     def _own_errors(self, what: str) -> AbstractContextManager[None]:
-        return _own_errors(f"pins: {what}", self._pins.errors)
+        return own_errors(f"pins: {what}", self._pins.errors)
 
 
 @contextmanager
@@ -229,7 +229,8 @@ def _fallbacks_are_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _own_errors(what: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def own_errors(what: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Whatever gpiozero or its backend raises in here becomes an OutputError that begins with `what`."""
     try:
         yield
     except gpiozero.PinUnknownPi as exc:

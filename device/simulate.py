@@ -14,11 +14,12 @@ thing is in the bin whose flap was open when it fell; contamination counts every
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from device.camera.corrected import correct
 from device.config_types import Config
 from device.drive import Driven, open_drive
 from device.engine import Engine
@@ -31,6 +32,7 @@ from device.outputs import ALARM, FlapOutputs, LedOutputs, OutputsConfig, defaul
 from device.route import Site, home_bin
 from device.run import load_model
 from device.simulator.camera import SimulatedCamera
+from device.simulator.faults import SOUND, Faults
 from device.simulator.items import load_items
 from device.simulator.visits import Visit, VisitKind, script
 from device.status import Decided
@@ -177,6 +179,7 @@ def simulate(
     model_path: Path | None = None,
     say: Callable[[dict[str, object]], None] | None = None,
     model: Model | None = None,
+    faults: Faults = SOUND,
 ) -> Tally:
     """Play a day; the same seed gives the same everything except `decision_ms`.
 
@@ -188,6 +191,7 @@ def simulate(
         model_path: as `Plan`.
         say: told each decision as the fields of a JSON line: visit, truth, what was decided.
         model: in place of the one at `model_path`.
+        faults: what is wrong with the camera; the configuration's locks put its colours right.
 
     Raises:
         ItemsError, PictureError: the items cannot be used.
@@ -200,7 +204,8 @@ def simulate(
     outputs = config.outputs if config.file is not None else default_outputs([bin_.name for bin_ in site.bins])
     pack = load_items(items, model.labels, seed)
     day = script(pack, visits, seed)
-    camera = SimulatedCamera(pack, day, seed=seed, size_px=config.camera.size_px, rate_hz=config.camera.rate_hz)
+    seen = config.camera
+    camera = SimulatedCamera(pack, day, seed=seed, size_px=seen.size_px, rate_hz=seen.rate_hz, faults=faults)
     ledger = Ledger(site, model.labels)
     made: list[Decided] = []
     trace: list[Driven] = []
@@ -218,7 +223,7 @@ def simulate(
         counted = _Counted(log)
         engine = Engine(Gate(config.gate, config.camera.region), model, site, drive, counted)
         while (frame := camera.read()) is not None:
-            decided = engine.step(frame).decided
+            decided = engine.step(replace(frame, rgb=correct(frame.rgb, seen.locks))).decided
             if decided is None:
                 continue
             made.append(decided)

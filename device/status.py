@@ -23,6 +23,7 @@ class State(StrEnum):
     VOTING = "voting"
     WAITING_CLEAR = "waiting_clear"
     MOVING = "moving"
+    HELD = "held"
     CHECKING = "checking"
     ALARM = "alarm"
 
@@ -67,6 +68,10 @@ class Status:
         outputs: what the pins are told now: pulse in µs, LED level 0..1, None when detached.
         counts: items sent to each bin in this run.
         classify_ms: of the newest classified frame.
+        hand: something reaches into view; nothing moves while it does.
+        lid_open: nothing moves and nothing is decided while it is.
+        full: bins that are full.
+        jam: what is stuck, as a sentence; None while nothing is.
     """
 
     state: State
@@ -87,3 +92,7 @@ class Status:
     fps: float
     classify_ms: float | None
     model: str
+    hand: bool = False
+    lid_open: bool = False
+    full: tuple[str, ...] = ()
+    jam: str | None = None

@@ -67,7 +67,8 @@ class Thing:
         box: x, y, width, height in small pixels.
         area: share of the region, 0..1.
         is_sharp: it has an outline that the empty tray has not, so it is not only light or shadow.
-        reaches_in: it comes over the edge of the region.
+        reaches_in: it comes over the edge of the region, with an outline there.
+        crosses: it comes over the edge of the region, be it only a shadow, or a hand too fast to have an outline.
     """
 
     mask: Mask
@@ -76,6 +77,7 @@ class Thing:
     area: float
     is_sharp: bool
     reaches_in: bool
+    crosses: bool
 
 
 def find_things(background: Background, change: Change) -> list[Thing]:
@@ -109,19 +111,27 @@ def find_things(background: Background, change: Change) -> list[Thing]:
                     np.count_nonzero(edges) >= SHARP_SHARE * np.count_nonzero(outline)
                     and np.count_nonzero(edges & changed) >= NEW_EDGE_PX
                 ),
-                reaches_in=_reaches_in(mask, edges & changed),
+                reaches_in=_crosses(mask) and _has_outline_at_rim(edges & changed),
+                crosses=_crosses(mask),
             )
         )
     return things
 
 
-def _reaches_in(mask: Mask, edges: Mask) -> bool:
-    """True where a thing with an outline there crosses the edge of the region; a soft shadow may."""
+def _rim(mask: Mask) -> Mask:
     rim = np.zeros_like(mask)
     cv2.rectangle(rim, (0, 0), (mask.shape[1] - 1, mask.shape[0] - 1), 1, thickness=1)
-    if np.count_nonzero(mask & rim) <= REACH_PX:
-        return False
-    near = cv2.dilate(rim, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    return rim
+
+
+def _crosses(mask: Mask) -> bool:
+    """True where a thing comes over the edge of the region."""
+    return int(np.count_nonzero(mask & _rim(mask))) > REACH_PX
+
+
+def _has_outline_at_rim(edges: Mask) -> bool:
+    """True where a thing has an outline at the edge of the region; a soft shadow has none."""
+    near = cv2.dilate(_rim(edges), np.ones((5, 5), np.uint8)).astype(np.uint8)
     return bool(np.count_nonzero(near & edges) >= 3)
 
 

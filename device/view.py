@@ -67,6 +67,7 @@ SENTENCES = {
     State.VOTING: "Looking at an item.",
     State.WAITING_CLEAR: "Decided; waiting until nothing moves.",
     State.MOVING: "Moving.",
+    State.HELD: "The lid is open; nothing moves until it is shut.",
     State.CHECKING: "Looking whether the tray is empty again.",
     State.ALARM: "The item is stuck. Take it out by hand.",
 }

@@ -75,7 +75,8 @@ class Act:
         self._pictures = pictures
         rng = np.random.default_rng(visit.seed)
         self._rests = [self._choose_rest(i, size_px, tray_px, rng) for i in range(len(pictures))]
-        self._hand = draw_hand(visit.seed) if visit.by_hand or pictures else None
+        self._hand = draw_hand(visit.seed) if visit.by_hand or pictures or visit.reach else None
+        self._size_px = size_px
         self._hand_size_px = _HAND_SIZE * size_px[0]
         self._target: Spot = (
             self._rests[0].spot
@@ -105,11 +106,31 @@ class Act:
 
     def lies(self, now_s: float) -> bool:
         """Whether items lie on the tray, still and with no hand about."""
-        return bool(self.visit.items) and self._settled_s <= now_s < min(self._falls_s, self._takes_s)
+        return self.rests_still(now_s) and not self._is_reaching(now_s)
+
+    def lid_open(self, now_s: float) -> bool:
+        """Whether the lid is open."""
+        span_s = self.visit.lid_open_s
+        return span_s is not None and span_s[0] <= now_s < min(span_s[1], self.end_s)
+
+    def hand_share(self, now_s: float) -> float:
+        """How much of the picture a hand and its arm cover, 0..1; to a thousandth or so."""
+        palm = self._palm(now_s)
+        if palm is None or self._hand is None:
+            return 0.0
+        turn, size = math.radians(self._way_deg), self._hand_size_px
+        rows, columns = np.nonzero(self._hand[::8, ::8, 3] > 127)
+        across = (8 * columns / self._hand.shape[1] - HAND_AT[0]) * size
+        along = (8 * rows / self._hand.shape[0] - HAND_AT[1]) * size
+        x = palm[0] + math.cos(turn) * across + math.sin(turn) * along
+        y = palm[1] - math.sin(turn) * across + math.cos(turn) * along
+        seen = (x >= 0) & (x < self._size_px[0]) & (y >= 0) & (y < self._size_px[1])
+        each = (8 * size) ** 2 / (self._hand.shape[0] * self._hand.shape[1])
+        return float(seen.sum() * each / (self._size_px[0] * self._size_px[1]))
 
     def open_flap(self, now_s: float) -> None:
         """A flap opened: what lies on the tray falls, unless the visit says that it sticks."""
-        if not self.lies(now_s):
+        if not self.rests_still(now_s):
             return
         self._tries += 1
         if self._tries > self.visit.sticks:
@@ -131,6 +152,14 @@ class Act:
         back = (HAND_AT[1] - 0.5) * self._hand_size_px
         centre = (palm[0] - math.sin(turn) * back, palm[1] - math.cos(turn) * back)
         return [*shown, Layer(self._hand, centre, self._hand_size_px, self._way_deg, velocity, 0.5)]
+
+    def rests_still(self, now_s: float) -> bool:
+        """Whether items lie on the tray, hand or no hand."""
+        return bool(self.visit.items) and self._settled_s <= now_s < min(self._falls_s, self._takes_s)
+
+    def _is_reaching(self, now_s: float) -> bool:
+        reach = self.visit.reach
+        return reach is not None and 0 <= now_s - reach.start_s < reach.enter_s + reach.hold_s + reach.leave_s
 
     # Places
 
@@ -187,6 +216,9 @@ class Act:
             comings.append((visit.wait_s, visit.enter_s, visit.hold_s, visit.leave_s))
         if self._takes_s < self._falls_s:
             comings.append((self._takes_s, *_TAKE_S))
+        if visit.reach is not None:
+            reach = visit.reach
+            comings.append((reach.start_s, reach.enter_s, reach.hold_s, reach.leave_s))
         return comings
 
     def _palm(self, now_s: float) -> Spot | None:

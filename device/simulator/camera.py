@@ -21,6 +21,7 @@ from device.camera.frame import Frame
 from device.errors import CameraError
 from device.simulator.acting import Act
 from device.simulator.drawings import LABELS
+from device.simulator.faults import SOUND, Faults
 from device.simulator.items import Items, load_items
 from device.simulator.scene import Light, Scene
 from device.simulator.visits import Visit, script
@@ -46,6 +47,7 @@ class SimulatedCamera:
             follows each one. Else frames come as fast as they are read, and `read` gives None at the end.
         clock: monotonic seconds; only asked in real time.
         sleep: waits so many seconds; only used in real time.
+        faults: what is wrong with the camera.
 
     Attributes:
         name: `sim`.
@@ -64,6 +66,7 @@ class SimulatedCamera:
         real_time: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        faults: Faults = SOUND,
     ) -> None:
         self.name = "sim"
         self.is_live = real_time
@@ -71,6 +74,7 @@ class SimulatedCamera:
         self._items = items
         self._script = list(visits)
         self._seed = seed
+        self._faults = faults
         self._scene = Scene(seed, size_px)
         self._rate_hz, self._frame_s = rate_hz, 1 / rate_hz
         self._clock, self._sleep = clock, sleep
@@ -98,6 +102,21 @@ class SimulatedCamera:
         """Whether the newest frame shows items at rest on the tray with no hand about."""
         return self._act is not None and self._act.lies(self._tick / self._rate_hz - self._act_from_s)
 
+    @property
+    def rests_still(self) -> bool:
+        """Whether an opened flap would have something to let fall, hand or no hand."""
+        return self._act is not None and self._act.rests_still(self._tick / self._rate_hz - self._act_from_s)
+
+    @property
+    def lid_open(self) -> bool:
+        """Whether the lid is open in the newest frame."""
+        return self._act is not None and self._act.lid_open(self._tick / self._rate_hz - self._act_from_s)
+
+    @property
+    def hand_share(self) -> float:
+        """How much of the newest frame a hand covers, 0..1."""
+        return 0.0 if self._act is None else self._act.hand_share(self._tick / self._rate_hz - self._act_from_s)
+
     def flap_moved(self, bin_name: str) -> None:
         """Say that the flap of a bin opened: from the next frame on what lies on the tray falls out."""
         self._flaps.append(bin_name)
@@ -116,8 +135,8 @@ class SimulatedCamera:
                 return None
         now_s = self._tick / self._rate_hz
         layers = self._act.layers(now_s - self._act_from_s) if self._act is not None else ()
-        rgb = self._scene.render(layers, self._light(now_s), self._rng)
-        return Frame(rgb, (self._start_s or 0.0) + now_s, self._tick)
+        rgb = self._scene.render(layers, self._light(now_s), self._rng, lens=self._faults.through_lens)
+        return Frame(self._faults.from_sensor(rgb), (self._start_s or 0.0) + now_s, self._tick)
 
     def close(self) -> None:
         """Stop; safe to call twice."""
@@ -187,7 +206,9 @@ class SimulatedCamera:
         """This frame's light: exposure and white balance wander slowly by a few per cent."""
         wander = [math.sin(2 * math.pi * now_s / period + phase) for period, phase in self._drift]
         exposure = self._gain * (1 + 0.025 * wander[0])
-        return Light(self._lamp, exposure, (1 + 0.015 * wander[1], 1 + 0.006 * wander[2], 1 + 0.015 * wander[3]))
+        red, green, blue = self._faults.cast
+        cast = (red * (1 + 0.015 * wander[1]), green * (1 + 0.006 * wander[2]), blue * (1 + 0.015 * wander[3]))
+        return Light(self._lamp, exposure, cast)
 
 
 def open_simulator(
@@ -199,6 +220,7 @@ def open_simulator(
     rate_hz: float = 15.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
+    faults: Faults = SOUND,
 ) -> SimulatedCamera:
     """Open a bin whose visitors come for ever, in real time.
 
@@ -210,6 +232,7 @@ def open_simulator(
         rate_hz: frames a second.
         clock: monotonic seconds.
         sleep: waits so many seconds.
+        faults: what is wrong with the camera.
 
     Raises:
         ItemsError: the pack cannot be used.
@@ -218,5 +241,13 @@ def open_simulator(
     items = load_items(path, labels, seed)
     visits = script(items, _LOOP_VISITS, seed)
     return SimulatedCamera(
-        items, visits, seed=seed, size_px=size_px, rate_hz=rate_hz, real_time=True, clock=clock, sleep=sleep
+        items,
+        visits,
+        seed=seed,
+        size_px=size_px,
+        rate_hz=rate_hz,
+        real_time=True,
+        clock=clock,
+        sleep=sleep,
+        faults=faults,
     )

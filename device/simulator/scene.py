@@ -6,7 +6,7 @@ A frame has a few milliseconds: the empty bin is painted once, what lies still i
 are new in each frame. It must never know what an item is, or when.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -110,18 +110,26 @@ class Scene:
         self._sprites = Sprites()
         self._kept: tuple[object, Sequence[Layer], Rgb] | None = None
 
-    def render(self, layers: Sequence[Layer], light: Light, rng: np.random.Generator) -> Rgb:
+    def render(
+        self,
+        layers: Sequence[Layer],
+        light: Light,
+        rng: np.random.Generator,
+        *,
+        lens: Callable[[Rgb], Rgb] = lambda rgb: rgb,
+    ) -> Rgb:
         """Take one frame.
 
         Args:
             layers: what is in view, the lowest first.
             light: lamp, exposure and cast of this frame.
             rng: this frame's noise.
+            lens: what the lens makes of the scene, before the sensor sees it.
 
         Returns:
             uint8 [H, W, 3], 0-255, RGB; a new array each time.
         """
-        return expose(self._compose(layers, light.lamp), light, self._tile, rng)
+        return expose(lens(self._compose(layers, light.lamp)), light, self._tile, rng)
 
     def _compose(self, layers: Sequence[Layer], lamp: float) -> Rgb:
         """The frame in perfect light; kept, since most frames show what the last one did."""

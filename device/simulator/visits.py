@@ -8,14 +8,14 @@ the same day for every model.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from device.simulator.items import Items, PackedItem
 
-__all__ = ["Visit", "VisitKind", "script"]
+__all__ = ["Habits", "Reach", "Visit", "VisitKind", "script"]
 
 _OTHER_SHARE = 5  # at least one visit in so many is no single item
 
@@ -28,6 +28,31 @@ class VisitKind(StrEnum):
     LAMP = "lamp"
     TWO = "two"
     NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How often people do what they should not; shares of visits, 0..1, one drawn without regard to the others.
+
+    Attributes:
+        reach: a hand comes in at a moment of its own: while something lies there, falls, or a flap moves.
+        jam: of visits with items, those that stick when the flap opens, half of them once and half for good.
+        lid: the lid is opened for some seconds, at any moment too.
+    """
+
+    reach: float = 0.0
+    jam: float = 0.0
+    lid: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A hand that comes in for no good reason; seconds since the visit began, and how long it comes, stays and goes."""
+
+    start_s: float
+    enter_s: float
+    hold_s: float
+    leave_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +71,8 @@ class Visit:
         leave_s: how long the hand takes to leave.
         patience_s: how long items lie on the tray before a hand takes them out again.
         sticks: so many times a flap opens and the items do not fall.
+        reach: a hand that comes in besides; None for none.
+        lid_open_s: from when to when the lid is open; None for never.
     """
 
     number: int
@@ -59,6 +86,8 @@ class Visit:
     leave_s: float
     patience_s: float = 6.0
     sticks: int = 0
+    reach: Reach | None = None
+    lid_open_s: tuple[float, float] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -75,7 +104,7 @@ _HOLDS: dict[VisitKind, tuple[float, float]] = {
 }
 
 
-def script(items: Items, visits: int, seed: int) -> list[Visit]:
+def script(items: Items, visits: int, seed: int, habits: Habits | None = None) -> list[Visit]:
     """Write the script of so many visits.
 
     From two visits on, at least a fifth are a hand alone, a lamp switched, two items or nothing, as evenly as the
@@ -85,10 +114,30 @@ def script(items: Items, visits: int, seed: int) -> list[Visit]:
         items: the pack to choose from.
         visits: how many, 0 or more.
         seed: 0 or more; the same pack, number and seed give the same script.
+        habits: what people do besides; changes nothing else of the script.
     """
     rng = np.random.default_rng([seed, visits, 0x715])
     pack = _shuffled_for_ever(items, rng)
-    return [_visit(number, kind, pack, rng) for number, kind in enumerate(_kinds(visits, rng))]
+    day = [_visit(number, kind, pack, rng) for number, kind in enumerate(_kinds(visits, rng))]
+    if habits is None:
+        return day
+    rng = np.random.default_rng([seed, visits, 0xBAD])
+    return [_with_habits(visit, habits, rng) for visit in day]
+
+
+def _with_habits(visit: Visit, habits: Habits, rng: np.random.Generator) -> Visit:
+    reaches, jams, opens = rng.random(3) < (habits.reach, habits.jam if visit.items else 0.0, habits.lid)
+    # From before anything comes until well after the flap has closed.
+    over_s = visit.wait_s + visit.enter_s + visit.hold_s + visit.leave_s + (4.0 if visit.items else 0.0)
+    if jams:
+        visit = replace(visit, sticks=1 if rng.random() < 0.5 else 9)
+    if reaches:
+        times = (rng.uniform(0.0, over_s), rng.uniform(0.2, 0.6), rng.uniform(0.1, 1.5), rng.uniform(0.2, 0.6))
+        visit = replace(visit, reach=Reach(*map(float, times)))
+    if opens:
+        start_s = float(rng.uniform(0.0, over_s))
+        visit = replace(visit, lid_open_s=(start_s, start_s + float(rng.uniform(0.5, 3.0))))
+    return visit
 
 
 def _kinds(visits: int, rng: np.random.Generator) -> list[VisitKind]:

@@ -1,6 +1,7 @@
 """Stand-ins for the parts of a bin, driven by scripts; shared by the tests of engine, supervise, view and lines."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from device.model import Model
 from device.outputs import FlapOutputs, PinnedServo
 from device.pins import open_pins
 from device.route import Bin, Costs, Site
+from device.sensors import NO_SENSORS, Readings, Reads
 
 LABELS = ("glass", "paper", "trash")
 SITE = Site(
@@ -35,9 +37,10 @@ RGB: Rgb = np.full((48, 64, 3), 120, np.uint8)
 
 
 def view(word: str, box: tuple[int, int, int, int] = BOX) -> View:
-    state = TrayState(word)
+    """A view by its state; `hand` is one that still moves."""
+    state = TrayState("moving" if word == "hand" else word)
     item = Item(RGB[:8, :8], box, 0.0, 0) if state is TrayState.ITEM else None
-    return View(state, item, 0.0, 0.0)
+    return View(state, item, 0.0, 0.0, reached=word in ("hand", "blocked"))
 
 
 class ScriptedGate:
@@ -98,14 +101,31 @@ class MemoryLog:
         return [event.kind for event in self.events]
 
 
+class ScriptedSensors:
+    """Feels what it is told to; what has fallen and what was pressed is felt once."""
+
+    def __init__(self) -> None:
+        self.next = Readings()
+
+    def read(self, now_s: float) -> Readings:
+        felt, self.next = self.next, replace(self.next, fell=(), wrong=False)
+        return felt
+
+
 class Bench:
     """An engine with real mock pins around scripted eyes."""
 
-    def __init__(self, views: Sequence[str | View], *script: Prediction | Exception, site: Site = SITE) -> None:
+    def __init__(
+        self,
+        views: Sequence[str | View],
+        *script: Prediction | Exception,
+        site: Site = SITE,
+        sensors: Reads = NO_SENSORS,
+    ) -> None:
         self.log = MemoryLog()
         self.trace: list[Driven] = []
         self.gate = ScriptedGate("empty")
-        self.engine = Engine(self.gate, model(*script), site, self.open_drive(), self.log)
+        self.engine = Engine(self.gate, model(*script), site, self.open_drive(), self.log, sensors=sensors)
         # The drive first brings its three servos to rest, in an empty tray.
         self.now_s = 0.0
         while self.engine.drive.phase != "parked":

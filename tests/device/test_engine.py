@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bin_fakes import BOX, SITE, Bench, model, prediction, view
 
+from device.engine import Engine
 from device.errors import BundleMismatch, BundleNotFound
 from device.events import Event
 from device.route import Bin, Costs
@@ -74,6 +75,19 @@ def test_looks_longer_where_contamination_costs_more():
         bench = Bench([*still(4), "empty"], prediction("glass", logit=2.0), site=replace(SITE, costs=Costs(cost, 1.0)))
         bench.steps(8)
         assert [(e.label, e.accepted, e.bin, e.frames) for e in bench.log.events] == [("glass", True, "Glass", frames)]
+
+
+def test_mistakes_cost_what_the_model_in_use_proposes_also_after_a_change():
+    bench = Bench([*still(4), *["empty"] * 6, *still(4), "empty"], prediction("glass", logit=2.0))
+    dear = replace(bench.engine.model, costs=Costs(9.0, 1.0))
+    bench.engine = Engine(
+        bench.gate, bench.engine.model, SITE, bench.open_drive(), bench.log, costs_with=lambda model: model.costs
+    )
+    bench.steps(6)
+    bench.engine.put_back(dear)
+    bench.steps(14)
+    frames = [event.frames for event in bench.log.events if event.kind == "decision"]
+    assert frames == [2, 3]
 
 
 def test_is_sure_of_a_bin_that_takes_both_materials_it_wavers_between():
@@ -212,7 +226,7 @@ def test_a_model_that_fails_on_frame_after_frame_raises():
 
 
 def test_hold_parks_an_open_flap_and_forgets_the_job():
-    bench = Bench([*still(2), "blocked"], GLASS)
+    bench = Bench([*still(2), "moving"], GLASS)
     bench.steps(5)
     assert bench.moved() == [("Glass", 2000.0), ("Glass", None)]
     bench.engine.hold(bench.now_s)
