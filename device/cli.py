@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from device import cli_events, cli_models, cli_service
+from device import cli_calibrate, cli_dashboard, cli_events, cli_learn, cli_models, cli_service
 from device.errors import ConfigError, ItemsError, PictureError, UsageError, WastebinError
 
 if TYPE_CHECKING:
@@ -98,10 +98,12 @@ def run(
 
 @app.command()
 def demo(
+    *,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another day.")] = 0,
     items: Annotated[Path | None, typer.Option(help="Class folders or a zip of photographs to throw in.")] = None,
     model: ModelOption = None,
     for_s: ForOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the dashboard; 0 for none.")] = 8080,
     as_json: JsonOption = False,
 ) -> None:
     """Show a whole bin without hardware: `run` with the simulator and mock pins, and a flap for each bin.
@@ -111,15 +113,20 @@ def demo(
     from dataclasses import replace
 
     from device.bundle import factory_bundle_path
+    from device.config_dashboard import DashboardConfig
     from device.outputs import default_outputs
     from device.run import Plan
 
     settings = _config(None, model)
+    dashboard = DashboardConfig(port=port) if port else None
     outputs = default_outputs([bin_.name for bin_ in settings.site.bins])
     camera = f"sim:seed={seed}" + (f",items={items}" if items is not None else "")
     # Named, so that a show on a real bin leaves the bin's own store alone.
     bundle = model or factory_bundle_path()
-    _run(Plan(replace(settings, outputs=outputs), camera, "mock", bundle, None, for_s), as_json=as_json)
+    _run(
+        Plan(replace(settings, outputs=outputs, dashboard=dashboard), camera, "mock", bundle, None, for_s),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -204,6 +211,10 @@ def bench(
 app.command()(cli_events.events)
 app.command()(cli_events.correct)
 app.command()(cli_events.export)
+app.command()(cli_learn.teach)
+app.command()(cli_calibrate.calibrate)
+app.command()(cli_dashboard.dashboard)
+app.command()(cli_dashboard.wipe)
 
 
 @app.command()
@@ -324,10 +335,12 @@ def _watcher(plan: "Plan", as_json: bool) -> "Iterator[Watcher]":
     from device.lines import JsonLines, Lines
 
     source = "simulator" if plan.camera.partition(":")[0] == "sim" else plan.camera
+    served = plan.config.dashboard
+    pins = f"{plan.pins} pins" + (f", {served.address}" if served is not None else "")
     if as_json:
         yield JsonLines(sys.stdout)
     elif not sys.stdout.isatty():
-        typer.echo(f"wastebin: {source}, {plan.pins} pins; stop with Ctrl-C")
+        typer.echo(f"wastebin: {source}, {pins}; stop with Ctrl-C")
         yield Lines(sys.stdout)
     else:
         from rich.console import Console
@@ -335,7 +348,7 @@ def _watcher(plan: "Plan", as_json: bool) -> "Iterator[Watcher]":
 
         from device.view import View
 
-        view = View(source, f"{plan.pins} pins", [bin_.name for bin_ in plan.config.site.bins])
+        view = View(source, pins, [bin_.name for bin_ in plan.config.site.bins])
         with Live(view, console=Console(), refresh_per_second=8, screen=True):
             yield view
         typer.echo(view.farewell())

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from device.camera import CAMERAS
+from device.config_dashboard import DashboardConfig, parse_dashboard
+from device.config_sensors import SensorsConfig, parse_sensors
 from device.config_types import CameraConfig, Config, DecideConfig, ModelConfig, ModelsConfig
 from device.errors import ConfigError
 from device.fields import build
@@ -41,7 +43,10 @@ REFERENCE_BUILDS: Final = tuple(
 )
 """Complete configurations to copy; the first one stands in where no file is named."""
 
-SECTIONS: Final = ("camera", "gate", "model", "models", "decide", "bin", "costs", "outputs", "events")
+MOST_UNSURE: Final = 1000
+SECTIONS: Final = (
+    *("camera", "gate", "model", "models", "decide", "bin", "costs", "outputs", "sensors", "events", "dashboard"),
+)
 
 _SIZE_PX: Final = (64, 4608)  # the long side of Camera Module 3
 _RATE_HZ: Final = (1.0, 120.0)
@@ -91,6 +96,7 @@ class _CostsTable:
 @dataclass(frozen=True, slots=True)
 class _EventsTable:
     path: str | None = None
+    keep_unsure: int = 0
 
 
 def load_config(
@@ -110,8 +116,8 @@ def load_config(
     file = REFERENCE_BUILDS[0] if path is None else path
     reader = _Reader(file, _read_toml(file))
     config = reader.read(labels, os.environ if environ is None else environ)
-    # The built-in bin names no costs, so that those of the bundle count.
-    return config if path is not None else replace(config, file=None, contamination=None, missed=None)
+    # The built-in bin names no costs, so that those of the bundle count, and listens nowhere.
+    return config if path is not None else replace(config, file=None, contamination=None, missed=None, dashboard=None)
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -172,7 +178,9 @@ class _Reader:
             self._require_homes(labels or (), bins)
             site = self._site(bins, costs)
             outputs = self._outputs([bin_.name for bin_ in bins])
+        sensors = self._sensors(outputs, bins)
         events_path = self._events_path(environ)
+        dashboard = self._dashboard()
         if self._problems or site is None or outputs is None or events_path is None:
             order = [*self._document, *SECTIONS]
             raise ConfigError([text for _, text in sorted(self._problems, key=lambda told: order.index(told[0]))])
@@ -187,7 +195,10 @@ class _Reader:
             missed=costs.missed,
             outputs=outputs,
             events_path=events_path,
+            keep_unsure=(self._table("events", _EventsTable) or _EventsTable()).keep_unsure,
             models=models,
+            dashboard=dashboard,
+            sensors=sensors,
         )
 
     def _camera(self) -> CameraConfig:
@@ -308,8 +319,28 @@ class _Reader:
             self._problems += [("outputs", problem) for problem in exc.problems]
             return None
 
+    def _sensors(self, outputs: OutputsConfig | None, bins: Sequence[Bin] | None) -> SensorsConfig | None:
+        if "sensors" not in self._document or outputs is None or bins is None:
+            return None
+        try:
+            return parse_sensors(self._document["sensors"], str(self._file), [bin_.name for bin_ in bins], outputs)
+        except ConfigError as exc:
+            self._problems += [("sensors", problem) for problem in exc.problems]
+            return None
+
+    def _dashboard(self) -> DashboardConfig | None:
+        if "dashboard" not in self._document:
+            return None
+        try:
+            return parse_dashboard(self._document["dashboard"], str(self._file))
+        except ConfigError as exc:
+            self._problems += [("dashboard", problem) for problem in exc.problems]
+            return None
+
     def _events_path(self, environ: Mapping[str, str]) -> Path | None:
         table = self._table("events", _EventsTable) or _EventsTable()
+        if not 0 <= table.keep_unsure <= MOST_UNSURE:
+            self._say("events", f"[events].keep_unsure is {table.keep_unsure}, expected 0 to {MOST_UNSURE} pictures")
         if table.path is not None:
             return self._absolute("events.path", table.path)
         try:
@@ -355,7 +386,7 @@ class _Reader:
     def _absolute_source(self, source: str) -> str:
         """The spec of a camera with the path in it made absolute."""
         return re.sub(
-            r"^((?:dir|video|replay):|sim:(?:.*,)?items=)(.+?)((?:,seed=[0-9]+)?)$",
+            r"^((?:dir|video|replay):|sim:(?:.*,)?items=)(.+?)((?:,[a-z_]+=[^,/]*)*)$",
             lambda found: f"{found[1]}{self._absolute('camera.source', found[2])}{found[3]}",
             source,
         )

@@ -8,6 +8,9 @@ Holds no file, no default path and no check: those are `config`'s.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from device.camera.locks import AUTOMATIC, Locks
+from device.config_dashboard import DashboardConfig
+from device.config_sensors import SensorsConfig
 from device.decide import Rule
 from device.gate import GateRule
 from device.outputs import OutputsConfig
@@ -25,12 +28,14 @@ class CameraConfig:
         size_px: width and height.
         rate_hz: pictures a second.
         region: x, y, width, height in px of the picture, the part that shows the tray; None is all of it.
+        locks: what calibration found; no key of the file.
     """
 
     source: str = "picamera2"
     size_px: tuple[int, int] = (640, 480)
     rate_hz: float = 15.0
     region: tuple[int, int, int, int] | None = None
+    locks: Locks = AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,9 @@ class Config:
         site: bins, and costs where the file names them, else those of `route.Costs`.
         contamination, missed: the costs that the file names, None where it names none; see `site_for`.
         events_path: the database.
+        keep_unsure: how many pictures of items that it could not name the bin keeps; 0 for none.
+        dashboard: where it is served; None for nowhere.
+        sensors: what it feels with; None without any.
     """
 
     file: Path | None
@@ -104,6 +112,9 @@ class Config:
     outputs: OutputsConfig
     events_path: Path
     models: ModelsConfig
+    keep_unsure: int = 0
+    dashboard: DashboardConfig | None = None
+    sensors: SensorsConfig | None = None
 
     def site_for(self, *, contamination: float, missed: float) -> Site:
         """The site with the costs that a bundle proposes, where the file names none."""

@@ -101,6 +101,7 @@ def check_all(
     checks += _check_groups(machine)
     if config is not None:
         checks += _check_state(machine, config.events_path)
+        checks += _check_calibration(config)
     checks += [_check_clock(machine), _check_throttling(machine), _check_service(machine)]
     return checks
 
@@ -290,6 +291,25 @@ def _check_state(machine: Machine, events_path: Path) -> list[Check]:
         cure = f"sudo mkdir -p {folder} && sudo chown $USER {folder}; or set [events] path"
         return [enough, Check("state folder", False, f"{there} is not writable for this user", cure)]
     return [enough, Check("state folder", True, str(folder)), _check_events(events_path)]
+
+
+def _check_calibration(config: "Config") -> list[Check]:
+    """What `wastebin calibrate` has left; nothing is said where it never ran."""
+    from device.calibration import load_calibration
+
+    found, damaged = load_calibration(config.events_path.parent)
+    name, cure = "calibration", "run: wastebin calibrate"
+    if damaged is not None:
+        return [Check(name, False, damaged, cure)]
+    if not found.done:
+        return []
+    if found.camera != config.camera.source:
+        return [Check(name, None, f"made with {found.camera}, and the bin has {config.camera.source}", cure)]
+    steps = [f"{step}: {done.sentence}" for step, done in sorted(found.done.items()) if not done.ok]
+    if steps:
+        return [Check(name, None, "; ".join(steps), cure)]
+    newest = max(done.at for done in found.done.values())
+    return [Check(name, True, f"{', '.join(sorted(found.done))}, newest {newest}")]
 
 
 def _check_events(path: Path) -> Check:

@@ -3,7 +3,8 @@
     Watcher.frame (a decision and its frame) -> crops in memory -> a correction in the database -> looks.keep_look
 
 Correcting an item is the consent to keep its picture: until then it lies in memory only, the newest few, and is gone
-with the process. It must never write a picture that nobody corrected, and never make the loop wait: the loop cuts out a
+with the process. It must never write a picture that nobody corrected, unless the configuration asks for those of items
+that the bin could not name (`unsure`), and never make the loop wait: the loop cuts out a
 crop, everything else happens in a thread.
 """
 
@@ -20,6 +21,7 @@ from device.events import Event
 from device.looks import keep_look, looks_folder
 from device.region import cut_square
 from device.status import Status
+from device.unsure import forget_unsure, keep_unsure, unsure_folder
 
 __all__ = ["MOST_BYTES", "Keeper"]
 
@@ -37,16 +39,21 @@ class Keeper:
         margin: of a crop, as the gate cuts it, so that a model sees the picture that it saw then.
         log: is told what goes wrong.
         most_bytes: that remembered crops may take up; the oldest go first.
+        keep_unsure: how many pictures of items that could not be named are kept without a correction; see `unsure`.
     """
 
-    def __init__(self, events_path: Path, margin: float, log: Records, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, events_path: Path, margin: float, log: Records, most_bytes: int = MOST_BYTES, *, keep_unsure: int = 0
+    ) -> None:
         self._events_path = events_path
         self._margin = margin
         self._log = log
         self._most_bytes = most_bytes
+        self._keep_unsure = keep_unsure
         self._changed = threading.Condition()
         # What follows is shared and only touched while holding `_changed`.
         self._crops: OrderedDict[int, Rgb] = OrderedDict()
+        self._unsure: list[int] = []
         self._is_closing = False
         # Only the thread's.
         self._kept: dict[int, Path] = {}
@@ -72,20 +79,31 @@ class Keeper:
         crop = cut_square(frame.rgb, status.box, self._margin)
         with self._changed:
             self._crops[status.decided.event] = crop
+            if self._keep_unsure and not status.decided.accepted:
+                self._unsure.append(status.decided.event)
             while sum(each.nbytes for each in self._crops.values()) > self._most_bytes:
                 self._crops.popitem(last=False)
 
     def fault(self, sentence: str | None) -> None:
         """Nothing to do with pictures."""
 
+    def crop(self, event: int) -> Rgb | None:
+        """The picture of a decision, while it is remembered; uint8 [H, W, 3], not to be written to."""
+        with self._changed:
+            return self._crops.get(event)
+
     def look(self) -> None:
         """Keep what was corrected since; the last word counts, so that a picture may move to another label."""
         with self._changed:
             crops = dict(self._crops)
+            unsure, self._unsure = self._unsure, []
         if not crops:
             return
         folder = looks_folder(self._events_path)
         try:
+            for event in unsure:
+                if event in crops:
+                    keep_unsure(unsure_folder(self._events_path), event, crops[event], self._keep_unsure)
             for correction in read_corrections(self._events_path, first=min(crops)):
                 crop = crops.get(correction.event_id)
                 before = self._kept.get(correction.event_id)
@@ -94,6 +112,7 @@ class Keeper:
                 path = keep_look(folder, correction.label, f"event-{correction.event_id}", crop)
                 if before is not None:
                     before.unlink(missing_ok=True)
+                forget_unsure(unsure_folder(self._events_path), correction.event_id)
                 self._kept[correction.event_id] = path
         except (EventsError, ItemsError, UsageError) as error:
             self._tell(str(error))

@@ -13,15 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import device
 from device.bundle import Bundle
+from device.calibration import apply, load_calibration
 from device.camera import open_camera
 from device.camera.frame import Camera, Frame
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.replay import Recorder
 from device.capture import Capture
 from device.config_types import Config
@@ -33,14 +35,22 @@ from device.events import Event, EventLog
 from device.gate import Gate
 from device.health import WRITING_S, Health, Heartbeat
 from device.keep import Keeper
+from device.learner import Learner
+from device.lend import Lender
 from device.model import Model, bundle_rule, open_model, served_path
 from device.notify import Notifier
-from device.pins import PinsName, Trace
+from device.pins import PinsName, Trace, open_pins
 from device.releases import ReleaseStore
-from device.route import homeless
+from device.route import Site, homeless
+from device.sensors import NO_SENSORS, Reads, Sensors
+from device.settings import apply_settings, load_settings
+from device.spot_check import SpotChecks
 from device.status import Status
 from device.supervise import Supervisor, Watcher
 from device.switch import FixedStore, Opens, Store, Switch, start_model
+
+if TYPE_CHECKING:  # loaded only where it is served
+    from device.web.wire import Dashboard
 
 __all__ = ["Plan", "load_model", "run_bin"]
 
@@ -48,6 +58,8 @@ NOBODY = Notifier()
 
 CAMERA_CLOSE_S = 1.0
 KEEPER_CLOSE_S = 0.5
+LEARNER_CLOSE_S = 0.5
+DASHBOARD_CLOSE_S = 1.0
 EVENTS_CLOSE_S = 2.5
 """Together with the time to park these stay below the ten seconds that systemd waits."""
 
@@ -121,6 +133,7 @@ def run_bin(
     Raises:
         WastebinError: something that cannot be mended from inside; the outputs are safe by then.
     """
+    plain, (plan, damaged) = plan, _calibrated(plan)
     config = plan.config
     store, open_release = _models(plan)
     stop = threading.Event()
@@ -131,7 +144,8 @@ def run_bin(
         return end_s is not None and clock() >= end_s
 
     def open_this_camera() -> Camera:
-        camera = open_camera(plan.camera, size_px=config.camera.size_px, rate_hz=config.camera.rate_hz, clock=clock)
+        seen = config.camera
+        camera = open_camera(plan.camera, size_px=seen.size_px, rate_hz=seen.rate_hz, clock=clock, locks=seen.locks)
         cameras[:] = [camera]
         return camera
 
@@ -145,14 +159,38 @@ def run_bin(
         )
 
     # The log first: it tells a second bin to go away before that one counts as a try of a model.
-    with _recorder(plan.record) as recorder, EventLog(config.events_path, mono=clock) as log:
+    with (
+        _recorder(plan.record) as recorder,
+        EventLog(config.events_path, mono=clock) as log,
+        _sensors(config, plan.pins) as sensors,
+    ):
         started = start_model(store, open_release)
-        costs = started.model.costs
-        site = config.site_for(contamination=costs.contamination, missed=costs.missed)
-        engine = Engine(Gate(config.gate, config.camera.region), started.model, site, open_this_drive(), log)
+        site = _site_with(config, started.model)
+        engine = Engine(
+            Gate(config.gate, config.camera.region),
+            started.model,
+            site,
+            open_this_drive(),
+            log,
+            costs_with=lambda model: _site_with(config, model).costs,
+            sensors=sensors,
+        )
         capture = Capture(open_this_camera, record=None if recorder is None else recorder.write)
         health = Health(notifier, clock, (Heartbeat("an event was not written", lambda: log.writing_s, WRITING_S),))
-        keeper = Keeper(config.events_path, config.gate.margin, log)
+        keeper = Keeper(config.events_path, config.gate.margin, log, keep_unsure=config.keep_unsure)
+        learner = Learner(config.events_path, engine, site, log, clock=clock)
+        lender = Lender(
+            plain.config,
+            camera=plan.camera,
+            pins=plan.pins,
+            base=config.camera.locks,
+            settled=lambda: _settled(cameras),
+        )
+        dashboard = _dashboard(
+            plan, store, engine=engine, site=site, keeper=keeper, log=log, learner=learner, lender=lender
+        )
+        onlookers = () if dashboard is None else (dashboard.scene,)
+        switch = Switch(store, engine, open_release, log, clock=clock, started=started)
         supervisor = Supervisor(
             engine,
             capture.slot.take,
@@ -161,9 +199,10 @@ def run_bin(
             log=log,
             clock=clock,
             must_stop=lambda: stop.is_set() or is_over(),
-            watcher=_Watchers((watcher, health, keeper)),
+            watcher=_Watchers((watcher, health, keeper, SpotChecks(log), *onlookers)),
             on_look=health.look,
-            models=Switch(store, engine, open_release, log, clock=clock, started=started),
+            models=switch,
+            lender=lender,
         )
         log.add(
             Event(
@@ -174,14 +213,20 @@ def run_bin(
         )
         for note in started.notes:
             log.add(note)
+        if damaged is not None:
+            log.add(Event("fault", damaged))
         reason = "the source has ended"
         try:
             with _signals(stop, lambda: engine.swap(lambda: open_release(store.read_state().serving))):
                 capture.start()
                 keeper.start()
+                learner.start()
+                if dashboard is not None:
+                    dashboard.start()
                 supervisor.run()
                 if stop.is_set():
                     reason = "asked to stop"
+                    switch.stopped()
                 elif is_over():
                     reason = "the time is over"
         except WastebinError as error:
@@ -194,8 +239,38 @@ def run_bin(
             if not capture.close(CAMERA_CLOSE_S):
                 log.add(Event("fault", f"camera {plan.camera}: did not close in {CAMERA_CLOSE_S:g} s; left behind"))
             keeper.close(KEEPER_CLOSE_S)
+            learner.close(LEARNER_CLOSE_S)
+            if dashboard is not None:
+                dashboard.close(DASHBOARD_CLOSE_S)
             log.add(Event("stop", reason, model_version=engine.model.version))
             log.close(EVENTS_CLOSE_S)
+
+
+def _calibrated(plan: Plan) -> tuple[Plan, str | None]:
+    """The plan with what was set in the dashboard and what calibration found; a sentence if a file is damaged."""
+    config = replace(plan.config, camera=replace(plan.config.camera, source=plan.camera))
+    settings, spoilt = load_settings(config)
+    calibration, damaged = load_calibration(config.events_path.parent)
+    notes = "; ".join(note for note in (spoilt, damaged) if note is not None)
+    return replace(plan, config=apply(apply_settings(config, settings), calibration)), notes or None
+
+
+@runtime_checkable
+class _Settles(Protocol):
+    """A camera that can tell what it has settled on."""
+
+    def settled(self) -> Locks: ...
+
+
+def _settled(cameras: list[Camera]) -> Locks:
+    """What the camera that runs has settled on."""
+    camera = cameras[0] if cameras else None
+    return camera.settled() if isinstance(camera, _Settles) else AUTOMATIC
+
+
+def _site_with(config: Config, model: Model) -> Site:
+    """The site with the costs that this model proposes, where the configuration names none."""
+    return config.site_for(contamination=model.costs.contamination, missed=model.costs.missed)
 
 
 def _models(plan: Plan) -> tuple[Store, Opens]:
@@ -206,6 +281,42 @@ def _models(plan: Plan) -> tuple[Store, Opens]:
         return FixedStore(), lambda _: load_model(config, named)[0]
     store = ReleaseStore(config.models.store, config.models.signers)
     return store, lambda release: load_model(config, store.path_of(release))[0]
+
+
+def _dashboard(
+    plan: Plan,
+    store: Store,
+    *,
+    engine: Engine,
+    site: Site,
+    keeper: Keeper,
+    log: EventLog,
+    learner: Learner,
+    lender: Lender,
+) -> "Dashboard | None":
+    """The dashboard, where the configuration has a section for it; else nothing of it is loaded."""
+    if plan.config.dashboard is None:
+        return None
+    from device.web.desk import Desk
+    from device.web.scene import Scene
+    from device.web.wire import Dashboard
+
+    desk = Desk(
+        config=plan.config,
+        site=site,
+        scene=Scene(plan.config.camera.region),
+        engine=engine,
+        keeper=keeper,
+        log=log,
+        learner=learner,
+        lender=lender,
+        store=store if isinstance(store, ReleaseStore) else None,
+        model_path=lambda: served_path(plan.config, plan.model_path),
+        camera=plan.camera,
+        pins=plan.pins,
+        wall=time.time,
+    )
+    return Dashboard(desk, plan.config.dashboard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +350,15 @@ def _tell_simulator(cameras: list[Camera]) -> Callable[[str], None]:
                 camera.flap_moved(bin_name)
 
     return on_open
+
+
+@contextmanager
+def _sensors(config: Config, pins: PinsName) -> Iterator[Reads]:
+    if config.sensors is None:
+        yield NO_SENSORS
+        return
+    with Sensors(config.sensors, open_pins(pins)) as sensors:
+        yield sensors
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from device.drive import Drive, Phase
 from device.engine import Engine, Records
 from device.errors import CameraStalled, OutputError
 from device.events import Event
+from device.lend import Lends, Unlent
 from device.status import Status
 
 __all__ = ["MAX_AGE_S", "Keeps", "Supervisor", "Tends", "Watcher"]
@@ -82,6 +83,7 @@ class Supervisor:
         must_stop: asked before each look.
         models: keeps the engine at the right model.
         on_look: called after each look, however that went, and never when one does not end; feeds the watchdog.
+        lender: may want camera and outputs for a calibration.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Supervisor:
         watcher: Watcher,
         models: Tends,
         on_look: Callable[[], None] = lambda: None,
+        lender: Lends = Unlent(),
     ) -> None:
         self._engine = engine
         self._take = take
@@ -108,6 +111,9 @@ class Supervisor:
         self._watcher = watcher
         self._models = models
         self._on_look = on_look
+        self._lender = lender
+        self._is_parking = False
+        self._is_away = False
         self._seen_s: float | None = None
         self._heard_s = clock()
         self._lead_s = 0.0
@@ -153,7 +159,7 @@ class Supervisor:
         """
         deadline_s = self._clock() + PARK_S
         try:
-            if self._drive_due_s is None and self._seen_s is not None:
+            if self._drive_due_s is None and self._seen_s is not None and not self._is_away:
                 self._engine.hold(self._engine_now())
                 while self._engine.drive.phase is not Phase.PARKED and self._clock() < deadline_s:
                     pause(0.02)
@@ -176,6 +182,11 @@ class Supervisor:
             del self._faults["camera"]
         self._seen_s = now_s
         self._lead_s = frame.captured_s - now_s
+        if self._lender.is_wanted:
+            self._lend(frame)
+            return
+        if self._is_parking or self._is_away:
+            self._take_back()
         if self._drive_due_s is not None:
             return
         try:
@@ -185,6 +196,33 @@ class Supervisor:
             return
         self._models.saw(frame)
         self._watcher.frame(status, frame)
+
+    def _lend(self, frame: Frame) -> None:
+        """Bring the outputs to rest, close them, then hand over frame after frame."""
+        if not self._is_away and self._drive_due_s is None:
+            try:
+                if not self._is_parking:
+                    self._engine.hold(self._engine_now())
+                    self._is_parking = True
+                self._engine.rest(self._engine_now())
+            except OutputError as error:
+                self._lose_drive(error)
+                return
+            if self._engine.drive.phase is not Phase.PARKED:
+                return
+            self._engine.drive.close()
+        self._is_away = True
+        self._lender.give(frame)
+
+    def _take_back(self) -> None:
+        """Go on sorting with newly opened outputs."""
+        was_away, self._is_parking, self._is_away = self._is_away, False, False
+        if not was_away or self._drive_due_s is not None:
+            return
+        try:
+            self._engine.replace_drive(self._open_drive())
+        except OutputError as error:
+            self._lose_drive(error)
 
     def _see_nothing(self) -> None:
         if not self._is_live() or self._seen_s is None:
@@ -212,14 +250,14 @@ class Supervisor:
         self._blind_since_s = self._clock()
         self._log.add(Event("fault", sentence))
         self._faults["camera"] = sentence
-        if self._drive_due_s is None:
+        if self._drive_due_s is None and not self._is_away:
             try:
                 self._engine.hold(self._engine_now())
             except OutputError as error:
                 self._lose_drive(error)
 
     def _rest(self) -> None:
-        if self._drive_due_s is not None:
+        if self._drive_due_s is not None or self._is_away:
             return
         try:
             self._engine.rest(self._engine_now())
@@ -234,7 +272,7 @@ class Supervisor:
         self._drive_due_s = self._clock() + BACK_OFF_S
 
     def _mend_drive(self) -> None:
-        if self._drive_due_s is None or self._clock() < self._drive_due_s:
+        if self._drive_due_s is None or self._clock() < self._drive_due_s or self._is_away:
             return
         try:
             drive = self._open_drive()

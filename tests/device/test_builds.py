@@ -49,7 +49,8 @@ def test_there_are_three_builds() -> None:
 @every_build
 def test_a_build_is_a_whole_configuration_with_an_output_for_each_bin(name: str) -> None:
     table = tomllib.loads(text_of(name))
-    assert set(table) == {"bin", "costs", "camera", "outputs"}
+    assert set(table) == {"bin", "costs", "camera", "outputs", "dashboard"}
+    assert table["dashboard"] == {"host": "0.0.0.0", "port": 8080}  # once there is a token
     assert [row["name"] for row in table["bin"]] == BINS
     assert sorted(label for row in table["bin"] for label in row["takes"]) == [
         "cardboard", "glass", "metal", "organic", "paper", "plastic", "trash",

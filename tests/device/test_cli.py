@@ -17,8 +17,8 @@ from device.errors import BundleNotFound
 from device.events import Event, EventLog
 
 COMMANDS = [
-    "run", "demo", "classify", "simulate", "bench", "events", "correct", "export", "doctor", "park", "verify",
-    "install", "support-dump", "models",
+    "run", "demo", "classify", "simulate", "bench", "events", "correct", "export", "teach", "calibrate",
+    "dashboard", "wipe", "doctor", "park", "verify", "install", "support-dump", "models",
 ]  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def test_correct_records_what_an_item_was(recorded: Path, bundle: str, capsys: p
 
 def test_demo_says_by_name_what_it_is(bundle: str, capsys: pytest.CaptureFixture[str]):
     assert run_app(["demo", "--model", bundle, "--for", "0"]) == 0
-    assert capsys.readouterr() == ("wastebin: simulator, mock pins; stop with Ctrl-C\n", "")
+    assert capsys.readouterr() == ("wastebin: simulator, mock pins, http://127.0.0.1:8080/; stop with Ctrl-C\n", "")
 
 
 def test_run_with_json_prints_json_lines_and_nothing_else(

@@ -184,7 +184,7 @@ missed = nan
 """
     assert problems(file, text, LABELS[1:]) == [
         "[surprise] is an unknown section or key; known are: camera, gate, model, models, decide, bin, costs, "
-        "outputs, events",
+        "outputs, sensors, events, dashboard",
         "[[outputs.led]] 2: pin_bcm 5 is already used by [[outputs.led]] 1; give each output its own pin",
         "[[bin]]: material 'metal' of the model has no bin; add it to the takes of a bin",
         "[[bin]]: material 'organic' of the model has no bin; add it to the takes of a bin",
@@ -252,7 +252,8 @@ CAMERA_FORMS = "picamera2, usb:N, dir:PATH, video:PATH, replay:DIR, sim[:seed=N,
         ("[[bin]]\nname = 'Rest'\nresidal = true", "[[bin]] 1 has an unknown key 'residal'; did you mean 'residual'?"),
         ("[[bin]]\nname = 'Rest'\nresidual = 1", "[[bin]] 1.residual is 1, expected true or false"),
         ("outputs = 1", "[outputs] is missing or no table, expected the wiring of the bins; copy it from one of "),
-        ("[events]\nfile = 'x'", "[events] has an unknown key 'file'; known here: path"),
+        ("[events]\nfile = 'x'", "[events] has an unknown key 'file'; known here: path, keep_unsure"),
+        ("[events]\nkeep_unsure = -1", "[events].keep_unsure is -1, expected 0 to 1000 pictures"),
     ],
 )
 def test_one_wrong_value_is_one_sentence_with_place_observed_and_expected(file: Path, text: str, problem: str) -> None:
