@@ -1,10 +1,11 @@
 """Export: what people have taught this bin, as one tar for the workstation that trains.
 
     <state>/looks/<label>/*.png, corrections -> write_export -> looks/<label>/<name>.png ..., provenance.jsonl
+    <state>/unsure/*.png (where the bin is told to keep them) -> unsure/<name>.png ...
 
 The last file says of each picture where it comes from, and holds the corrections whose picture was not kept: they count
-how often the model was wrong. Nothing else leaves the bin: no picture without a label that a person gave, and no path
-or address. Files are read one at a time.
+how often the model was wrong. Pictures without a label are there only where the bin's own configuration has it keep
+them (`unsure`). Nothing else leaves the bin: no path and no address. Files are read one at a time.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ from typing import Any, BinaryIO, Final
 
 from device.errors import ItemsError
 from device.event_reader import read_corrections, read_events
-from device.looks import Look, find_looks, looks_folder
+from device.looks import find_looks, looks_folder
+from device.unsure import find_unsure, unsure_folder
 
 __all__ = ["PROVENANCE", "write_export"]
 
@@ -36,14 +38,14 @@ class _Line:
     Attributes:
         name: of the picture in the tar; None for a correction without a picture.
         sha256: of its bytes, in hexadecimal.
-        label: what a person says it shows.
+        label: what a person says it shows; None where nobody has said.
         event: number of the decision that it belongs to.
         decision: what the bin said then.
     """
 
     name: str | None
     sha256: str | None
-    label: str
+    label: str | None
     event: int | None
     decision: dict[str, Any] | None
 
@@ -66,7 +68,7 @@ def write_export(events_path: Path, stream: BinaryIO) -> None:
     lines = []
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
         for look in find_looks(looks_folder(events_path), sys.maxsize):
-            data = _read(look)
+            data = _read(look.path)
             name = f"looks/{look.name}"
             _add(tar, name, data)
             found = _OF_EVENT.fullmatch(look.path.name)
@@ -76,6 +78,11 @@ def write_export(events_path: Path, stream: BinaryIO) -> None:
         for event, label in corrections.items():
             if event not in with_picture:
                 lines.append(_Line(None, None, label, event, decisions.get(event)))
+        for event, path in find_unsure(unsure_folder(events_path)).items():
+            data = _read(path)
+            _add(tar, f"unsure/{path.name}", data)
+            digest = hashlib.sha256(data).hexdigest()
+            lines.append(_Line(f"unsure/{path.name}", digest, None, event, decisions.get(event)))
         _add(tar, PROVENANCE, "".join(f"{json.dumps(asdict(line))}\n" for line in lines).encode())
 
 
@@ -84,11 +91,11 @@ def _decisions(events_path: Path) -> Iterator[tuple[int | None, dict[str, Any]]]
         yield event.id, {name: getattr(event, name) for name in _TOLD}
 
 
-def _read(look: Look) -> bytes:
+def _read(path: Path) -> bytes:
     try:
-        return look.path.read_bytes()
+        return path.read_bytes()
     except OSError as exc:
-        raise ItemsError(f"{look.path}: cannot be read ({exc.strerror}); check its permissions") from exc
+        raise ItemsError(f"{path}: cannot be read ({exc.strerror}); check its permissions") from exc
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

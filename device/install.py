@@ -7,6 +7,7 @@ cut off is gone on with. `trainer provision` runs this very code on the device. 
 that somebody may have edited, and never take a trusted key away: it adds lines.
 """
 
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -221,24 +222,35 @@ def _config(hands: Hands, wishes: Wishes) -> Step:
     def make() -> None:
         text = (wishes.config or REFERENCE_BUILDS[0]).read_text(encoding="utf-8")
         if wishes.camera is not None:
-            text = _with_camera(text, wishes.camera)
+            text = _with(text, "camera", "source", wishes.camera)
+        if "events" not in _read_toml(text):
+            # Named, so that everybody on this machine reads and writes the service's events, whoever he is.
+            text = _with(text, "events", "path", f"/{_STATE}/events.db")
         _write(path, text)
 
     return Step(f"configuration /{_ETC}/config.toml", path.is_file, make)
 
 
-def _with_camera(text: str, camera: str) -> str:
-    lines = text.split("\n")
-    begins = lines.index("[camera]") if "[camera]" in lines else None
+def _read_toml(text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}  # the service will say what is wrong with it
+
+
+def _with(text: str, section: str, key: str, value: str) -> str:
+    """A configuration whose section has this value, with every other line as it was."""
+    lines, line = text.split("\n"), f'{key} = "{value}"'
+    begins = lines.index(f"[{section}]") if f"[{section}]" in lines else None
     if begins is None:
-        return f'{text.rstrip()}\n\n[camera]\nsource = "{camera}"\n'
+        return f"{text.rstrip()}\n\n[{section}]\n{line}\n".lstrip()
     for number in range(begins + 1, len(lines)):
         if lines[number].startswith("["):
             break
-        if lines[number].split("=")[0].strip() == "source":
-            lines[number] = f'source = "{camera}"'
+        if lines[number].split("=")[0].strip() == key:
+            lines[number] = line
             return "\n".join(lines)
-    lines.insert(begins + 1, f'source = "{camera}"')
+    lines.insert(begins + 1, line)
     return "\n".join(lines)
 
 
@@ -275,6 +287,8 @@ def _ssh_door(hands: Hands) -> Step:
 
 
 def _reload_udev(hands: Hands) -> None:
+    if not (hands.root / "run/udev/control").exists():
+        return  # no udev runs, as in a container: it reads its rules when it starts
     hands.must("udevadm", "control", "--reload")
     hands.must("udevadm", "trigger", "--subsystem-match=gpio")
 

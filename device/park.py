@@ -9,12 +9,12 @@ each of which costs a Pi longer than the parking. `wastebin park` is the same fo
 
 import sys
 import tomllib
-from argparse import ArgumentParser
 from pathlib import Path
 
 from device.drive import park_pins
 from device.errors import ConfigError, WastebinError
 from device.outputs import OutputsConfig, parse_outputs
+from device.pins import PinsName
 
 __all__ = ["main", "read_outputs"]
 
@@ -41,12 +41,18 @@ def read_outputs(path: Path) -> OutputsConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     """Park, and give the exit status; arguments as on the command line."""
-    parser = ArgumentParser("python -m device.park", description="Bring the outputs to their safe state.")
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--pins", choices=("lgpio", "mock"), default="lgpio")
-    given = parser.parse_args(arguments)
+    # No ArgumentParser: nothing else in the bin uses it, so that each start after a boot would compile it.
+    pins: PinsName
+    match sys.argv[1:] if arguments is None else arguments:
+        case [config] | [config, "--pins", "lgpio"]:
+            pins = "lgpio"
+        case [config, "--pins", "mock"]:
+            pins = "mock"
+        case _:
+            sys.stderr.write("usage: python -m device.park CONFIG [--pins lgpio|mock]\n")
+            return 2
     try:
-        park_pins(read_outputs(given.config), given.pins)
+        park_pins(read_outputs(Path(config)), pins)
     except WastebinError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -15,7 +15,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,13 +28,19 @@ from device.probe_child import Job, Measured
 from device.releases import ReleaseStore
 from device.route import homeless
 
-__all__ = ["Limits", "Probation", "chance_of_worse", "judge", "measure_in_child", "probe", "probe_offline"]
+__all__ = ["Limits", "Probation", "chance_of_worse", "in_turns", "judge", "measure_in_child", "probe", "probe_offline"]
 
 ALPHA: Final = 0.05
 """A model counts as worse when chance alone would make it look so in fewer than one trial in twenty."""
 
 LATENCY_GRACE_MS: Final = 1.0
 """So much more CPU time a picture is always allowed: no bin notices it, and tiny models are hard to time."""
+
+TURNS: Final = 3
+"""So often a model that seems too slow, and the factory model, are measured again, in turns."""
+
+HOPELESS: Final = 4.0
+"""So many times more than is allowed is not the fault of a busy machine."""
 
 _CODE: Final = "from device.probe_child import main; main()"
 
@@ -138,10 +145,28 @@ def probe(
     def run(path: Path) -> Measured:
         return measure_in_child(path, looks, threads=threads, limits=bounds)
 
-    found = run(candidate)  # first, for most bad models fail here
-    standard = run(factory)
+    found, standard = in_turns(run, candidate, factory, bundle.manifest.budget)
     before = standard if _is_same(current, factory) or not found.answers else run(current)
     return judge(bundle.version, bundle.manifest.budget, found, factory=standard, current=before)
+
+
+def in_turns(
+    measure: Callable[[Path], Measured], candidate: Path, factory: Path, budget: Budget
+) -> tuple[Measured, Measured]:
+    """Measure a model and the factory model, and both again, in turns, while the model seems a little too slow.
+
+    Whatever else a busy machine does only adds to a time, and by chance more to one of the two: the least counts.
+
+    Raises:
+        BundleRefused: one of them does not come to a good end.
+    """
+    found = measure(candidate)  # first, for most bad models fail here
+    standard = measure(factory)
+    for _ in range(TURNS):
+        if not _is_slow(found, standard, budget):
+            break
+        found, standard = _quicker(found, measure(candidate)), _quicker(standard, measure(factory))
+    return found, standard
 
 
 def judge(version: str, budget: Budget, found: Measured, *, factory: Measured, current: Measured) -> Probation:
@@ -156,7 +181,7 @@ def judge(version: str, budget: Budget, found: Measured, *, factory: Measured, c
     Raises:
         BundleRefused: too slow, too large, or worse; the first of them.
     """
-    allowed_ms = max(budget.latency * factory.cpu_ms, factory.cpu_ms + LATENCY_GRACE_MS)
+    allowed_ms = _allowed_ms(factory, budget)
     if found.cpu_ms > allowed_ms:
         raise BundleRefused(
             f"{version}: too slow: takes {found.cpu_ms:.1f} ms of CPU a picture, expected at most {allowed_ms:.1f} "
@@ -232,6 +257,20 @@ def measure_in_child(bundle: Path, looks: Path, *, threads: int = 1, limits: Lim
     if "refused" in said:
         raise BundleRefused(said["refused"])
     return Measured(**said)
+
+
+def _allowed_ms(factory: Measured, budget: Budget) -> float:
+    return max(budget.latency * factory.cpu_ms, factory.cpu_ms + LATENCY_GRACE_MS)
+
+
+def _is_slow(found: Measured, factory: Measured, budget: Budget) -> bool:
+    """Whether it is too slow, by so little that a busy machine may be to blame."""
+    allowed_ms = _allowed_ms(factory, budget)
+    return allowed_ms < found.cpu_ms <= HOPELESS * allowed_ms
+
+
+def _quicker(one: Measured, other: Measured) -> Measured:
+    return replace(one, cpu_ms=min(one.cpu_ms, other.cpu_ms))
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -1,7 +1,7 @@
 """What this bin knows about its models, as one value, and the only ways in which it may change.
 
     idle --begin_trial--> trial --commit--> committed --begin_trial--> trial ...
-                            |  `--note_try (each start; none left) --.
+                            |  `--note_try (each start; none left) --.     (give_back_try: it was stopped on purpose)
                             `--roll_back (with the reason)-----------+--> rolled_back --begin_trial--> trial ...
     committed, rolled_back --roll_back (a person asks)--> rolled_back
 
@@ -26,6 +26,7 @@ __all__ = [
     "State",
     "begin_trial",
     "commit",
+    "give_back_try",
     "note_try",
     "parse_state",
     "refuse_replay",
@@ -128,6 +129,13 @@ def note_try(state: State) -> State:
     if state.tries_left < 1:
         return roll_back(state, f"it was started {TRIES} times and did not prove itself in any")
     return replace(state, tries_left=state.tries_left - 1)
+
+
+def give_back_try(state: State, release: str) -> State:
+    """The release on trial did well until a person stopped the bin: that start does not count."""
+    if (state.phase, state.release) != ("trial", release):
+        return state
+    return replace(state, tries_left=min(state.tries_left + 1, TRIES))
 
 
 def commit(state: State, release: str) -> State:

@@ -41,6 +41,7 @@ from device.release_state import (
     State,
     begin_trial,
     commit,
+    give_back_try,
     note_try,
     parse_state,
     refuse_replay,
@@ -221,6 +222,14 @@ class ReleaseStore:
             ReleaseError: it cannot be written down, so that a release on trial must not be started.
         """
         return self._change(note_try)
+
+    def give_back_try(self, release: str) -> State:
+        """Uncount a start that ended on purpose, while the release on trial did well.
+
+        Raises:
+            ReleaseError: it cannot be written down; the start stays counted.
+        """
+        return self._change(lambda state: give_back_try(state, release))
 
     def check_trial(self, release: str) -> None:
         """Whether `begin_trial` would be refused, as far as can be known before; nothing is changed.

@@ -50,6 +50,10 @@ class Store(Protocol):
         """Count a start of the release on trial, durably."""
         ...
 
+    def give_back_try(self, release: str) -> State:
+        """Uncount a start that ended on purpose."""
+        ...
+
     def commit(self, release: str) -> State:
         """The release on trial has proved itself."""
         ...
@@ -75,6 +79,10 @@ class FixedStore:
         return {}
 
     def note_try(self) -> State:
+        """There is nothing to count."""
+        return State()
+
+    def give_back_try(self, release: str) -> State:  # noqa: ARG002
         """There is nothing to count."""
         return State()
 
@@ -226,6 +234,17 @@ class Switch:
             if self._errand is None and now_s >= self._poll_s:
                 self._poll_s = now_s + POLL_S
                 self._poll()
+
+    def stopped(self) -> None:
+        """The bin was asked to stop: a trial in which nothing has failed so far keeps its tries; waits for the disk."""
+        if self._trial is None or self._release is None or self._trial.failure is not None or self._trial.good_s == 0:
+            return
+        if self._engine.model_error is not None:
+            return
+        try:
+            self._store.give_back_try(self._release)
+        except ReleaseError as error:
+            self._log.add(Event("fault", str(error), model_version=self._release))
 
     def _poll(self) -> None:
         state = self._store.read_state()

@@ -1,6 +1,7 @@
 """Pull: what people have taught their bins -> a folder that `trainer data` reads.
 
     wastebin export (a tar over ssh) -> OUT/<host>/<label>/<sha256>.png, OUT/<host>/provenance.jsonl
+    pictures that nobody has labelled -> OUT-unsure/<host>/<sha256>.png, for a person to sort
 
 A picture is named by its bytes, so that it is there once however often it is pulled; one that a person has labelled
 anew moves. What a bin has lost since is kept here: a card wears out sooner than a workstation. It must never write a
@@ -28,6 +29,7 @@ LIMIT_BYTES: Final = 4 * 2**30
 """Of one bin's tar; many thousand pictures."""
 
 _PICTURE: Final = re.compile(r"looks/([\w-]+)/[\w.-]+\.png")
+_UNSURE: Final = re.compile(r"unsure/[\w.-]+\.png")
 _PROVENANCE: Final = "provenance.jsonl"
 _DEADLINE_S: Final = 1800.0
 
@@ -43,6 +45,7 @@ class Pulled:
         new: of these, how many were not here before.
         moved: how many were here under another label.
         corrections: that a person made there and that have no picture.
+        unsure: pictures of items that the bin could not name and nobody has labelled, in a folder beside OUT.
     """
 
     host: str
@@ -51,13 +54,15 @@ class Pulled:
     new: int
     moved: int
     corrections: int
+    unsure: int = 0
 
     @property
     def sentence(self) -> str:
         """For people."""
+        unsure = f"; {self.unsure} of items it was unsure of, in {_unsure_folder(self.folder)}" if self.unsure else ""
         return (
             f"{self.host}: {self.pictures} labelled pictures, {self.new} of them new, {self.moved} under another label "
-            f"than before; {self.corrections} corrections without a picture; in {self.folder}"
+            f"than before; {self.corrections} corrections without a picture; in {self.folder}{unsure}"
         )
 
 
@@ -115,7 +120,7 @@ def unpack(tar: IO[bytes], folder: Path, host: str) -> Pulled:
     """
     try:
         with tarfile.open(fileobj=tar, mode="r:") as archive:
-            pictures, lines = _look_through(archive, host)
+            pictures, unsure, lines = _look_through(archive, host)
             here = {path.stem: path for path in folder.glob("*/*.png")}
             moved = 0
             for digest, (label, member) in pictures.items():
@@ -127,34 +132,55 @@ def unpack(tar: IO[bytes], folder: Path, host: str) -> Pulled:
                 if digest in here:
                     here[digest].unlink()
                     moved += 1
+            aside = _unsure_folder(folder)
+            for digest, member in unsure.items():
+                target = aside / f"{digest}.png"
+                if digest not in here and not target.exists():
+                    _make_folder(aside)
+                    write_atomic(target, _content(archive, member, host))
+            for digest in pictures:  # somebody has said meanwhile what it is
+                (aside / f"{digest}.png").unlink(missing_ok=True)
     except (tarfile.TarError, EOFError) as error:
         raise DatasetError(f"{host}: what it sent is no tar ({error}); is it the wastebin of this project?") from error
     _make_folder(folder)
     _keep_lines(folder / _PROVENANCE, lines)
     without = sum(line.get("sha256") is None for line in lines)
-    return Pulled(host, folder, len(pictures), len(pictures.keys() - here.keys()), moved, without)
+    return Pulled(host, folder, len(pictures), len(pictures.keys() - here.keys()), moved, without, len(unsure))
+
+
+def _unsure_folder(folder: Path) -> Path:
+    """Not below OUT, where every folder is a label."""
+    return folder.parent.with_name(f"{folder.parent.name}-unsure") / folder.name
 
 
 def _look_through(
     archive: tarfile.TarFile, host: str
-) -> tuple[dict[str, tuple[str, tarfile.TarInfo]], list[dict[str, Any]]]:
-    """The whole tar, once, before anything is written: SHA-256 -> label and member, and the provenance."""
+) -> tuple[dict[str, tuple[str, tarfile.TarInfo]], dict[str, tarfile.TarInfo], list[dict[str, Any]]]:
+    """The whole tar, once, before anything is written.
+
+    Returns:
+        SHA-256 -> label and member; SHA-256 -> member of the pictures without a label; the provenance.
+    """
     pictures: dict[str, tuple[str, tarfile.TarInfo]] = {}
+    unsure: dict[str, tarfile.TarInfo] = {}
     lines = None
     for member in archive:
         data = _content(archive, member, host)
         picture = _PICTURE.fullmatch(member.name)
         if picture is not None:
             pictures[hashlib.sha256(data).hexdigest()] = (picture[1], member)
+        elif _UNSURE.fullmatch(member.name):
+            unsure[hashlib.sha256(data).hexdigest()] = member
         elif member.name == _PROVENANCE:
             lines = _lines(data, host)
         else:
             raise DatasetError(
-                f"{host}: sent {member.name!r}, expected looks/<label>/<picture>.png and {_PROVENANCE} only"
+                f"{host}: sent {member.name!r}, expected looks/<label>/<picture>.png, unsure/<picture>.png and "
+                f"{_PROVENANCE} only"
             )
     if lines is None:
         raise DatasetError(f"{host}: sent no {_PROVENANCE}, which comes last; pull again")
-    return pictures, lines
+    return pictures, {digest: unsure[digest] for digest in unsure.keys() - pictures.keys()}, lines
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, host: str) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from device import doctor as doctor_module
+from device.calibration import Calibration, Done, save_calibration
 from device.doctor import Check, check_all
 from device.errors import BundleNotFound
 from device.events import Event, EventLog
@@ -324,6 +325,22 @@ def test_the_newest_event_is_told_and_a_damaged_database_too(pi: Machine, file: 
             "replace the card if this happens again",
         )
     ]
+
+
+def test_what_calibration_has_left_to_do_is_told_and_a_damaged_file_too(pi: Machine, file: Path) -> None:
+    state = file.parent / "state"
+    fine = Calibration(camera="picamera2", done={"colour": Done("2026-11-23T10:00:00Z", True, "right")})
+    save_calibration(state, fine)
+    assert Check("calibration", True, "colour, newest 2026-11-23T10:00:00Z") in examine(pi, file)
+    cure = "run: wastebin calibrate"
+    save_calibration(state, replace(fine, done={"camera": Done("2026-11-23T10:00:00Z", False, "blurred")}))
+    assert ailing(pi, file) == [Check("calibration", None, "camera: blurred", cure)]
+    save_calibration(state, replace(fine, camera="usb:1"))
+    assert ailing(pi, file) == [Check("calibration", None, "made with usb:1, and the bin has picamera2", cure)]
+    (state / "calibration.json").write_text("x")
+    (check,) = ailing(pi, file)
+    assert (check.name, check.ok, check.cure) == ("calibration", False, cure)
+    assert "the last good copy is used" in check.found
 
 
 @pytest.mark.parametrize("wall_s", [0.0, 1_735_689_599.0, 4_102_444_800.0])

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from tray import Tray, arm, box, glass, overlap, plate, shadow, states
+from tray import Picture, Tray, arm, box, glass, overlap, plate, shadow, states
 
 from device.camera.frame import Frame
 from device.errors import ConfigError
@@ -466,3 +466,22 @@ def test_sees_every_item_of_a_simulated_day_and_nothing_else(seed: int) -> None:
         if visit.kind is VisitKind.ITEM:
             (truth,) = truth_px(visit, items, tray_px)
             assert overlap(found[visit.number], truth) > 0.5, visit
+
+
+def test_a_hand_is_said_to_reach_in_from_its_first_frame_also_when_it_is_a_blur() -> None:
+    def blurred(picture: Picture) -> None:
+        arm(250, 120)(picture)
+        picture[:] = cv2.GaussianBlur(picture, (0, 0), 20.0)
+
+    # What is soft and has stopped is a shadow; a hand has an outline then.
+    for hand, frames in ((arm(250, 120), 15), (blurred, 5)):
+        tray = Tray()
+        gate = learnt(tray)
+        assert [view.reached for view in tray.watch(gate, frames / 15, hand)] == [True] * frames
+        assert [view.reached for view in tray.watch(gate, 0.2)] == [False] * 3
+
+
+def test_an_item_reaches_in_from_nowhere() -> None:
+    tray = Tray()
+    gate = learnt(tray)
+    assert [view.reached for view in tray.watch(gate, 1.0, box(200, 150, 150, 120))] == [False] * 15

@@ -16,6 +16,7 @@ from device.machine import Ran
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = Path("/opt/wastebin.releases/1")
+EVENTS = '\n[events]\npath = "/var/lib/wastebin/events.db"\n'
 SERVICE = f"wastebin.service, enabled and running wastebin {device.__version__}"
 BARE = [
     "groups gpio and video",
@@ -102,7 +103,10 @@ class Computer:
 
 @pytest.fixture
 def computer(tmp_path: Path) -> Computer:
-    return Computer(tmp_path / "root")
+    root = tmp_path / "root"
+    (root / "run/udev").mkdir(parents=True)
+    (root / "run/udev/control").touch()
+    return Computer(root)
 
 
 def install(computer: Computer, wishes: Wishes | None = None, *, dry_run: bool = False) -> list[tuple[str, str]]:
@@ -122,7 +126,7 @@ def test_a_bare_machine_becomes_a_bin(computer: Computer) -> None:
     assert install(computer) == [(what, "made") for what in BARE]
     root = computer.root
     assert (root / "etc/systemd/system/wastebin.service").read_text() == (ROOT / "systemd/wastebin.service").read_text()
-    assert (root / "etc/wastebin/config.toml").read_text() == REFERENCE_BUILDS[0].read_text()
+    assert (root / "etc/wastebin/config.toml").read_text() == REFERENCE_BUILDS[0].read_text() + EVENTS
     assert (computer.groups, computer.user_groups) == ({"gpio", "video"}, {"gpio", "video", "wastebin"})
     assert computer.active
     assert computer.enabled
@@ -154,7 +158,7 @@ def test_a_second_run_changes_nothing(computer: Computer) -> None:
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(computer: Computer) -> None:
     assert install(computer, dry_run=True) == [(what, "would be made") for what in BARE]
     assert computer.commands == []
-    assert not computer.root.exists()
+    assert list(files(computer.root)) == ["run/udev/control"]
 
 
 def test_a_run_that_was_cut_off_is_gone_on_with(computer: Computer) -> None:
@@ -178,8 +182,34 @@ def test_a_new_configuration_names_the_camera_that_is_there(computer: Computer, 
     path = computer.root / "etc/wastebin/config.toml"
     environ = {"HOME": "/home/x"}
     assert load_config(path, environ=environ).camera.source == "usb:3"
-    changed = set(path.read_text().splitlines()) ^ set(build.read_text().splitlines())
-    assert changed == {'source = "usb:3"', 'source = "picamera2"'}
+    before, events, after = path.read_text().partition(EVENTS)
+    assert (events, after) == (EVENTS, "")
+    assert set(before.splitlines()) ^ set(build.read_text().splitlines()) == {
+        'source = "usb:3"',
+        'source = "picamera2"',
+    }
+
+
+def test_the_events_are_where_the_service_keeps_them_for_everybody_on_this_machine(
+    computer: Computer, tmp_path: Path
+) -> None:
+    install(computer)
+    path = computer.root / "etc/wastebin/config.toml"
+    assert load_config(path, environ={"HOME": "/home/pi"}).events_path == Path("/var/lib/wastebin/events.db")
+    (tmp_path / "own.toml").write_text('events.path = "/mnt/events.db"\n')
+    path.unlink()
+    install(computer, Wishes(config=tmp_path / "own.toml"))
+    assert path.read_text() == 'events.path = "/mnt/events.db"\n'
+    (tmp_path / "own.toml").write_text("no = = toml\n")
+    path.unlink()
+    install(computer, Wishes(config=tmp_path / "own.toml"))
+    assert path.read_text() == "no = = toml\n" + EVENTS
+
+
+def test_where_no_udev_runs_nothing_is_told_to_it(computer: Computer) -> None:
+    (computer.root / "run/udev/control").unlink()
+    install(computer)
+    assert [command for command in computer.commands if "udevadm" in command] == []
 
 
 @pytest.mark.parametrize("text", ["", '[camera]\nrate_hz = 5.0\n[events]\nsource = "x"\n'])

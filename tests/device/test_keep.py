@@ -9,12 +9,14 @@ import pytest
 from bin_fakes import BOX, Bench, MemoryLog, prediction
 
 from device.camera.frame import Frame
+from device.errors import ItemsError
 from device.events import Event, EventLog, add_correction
 from device.keep import Keeper
 from device.looks import find_looks
 from device.pictures import read_picture
 from device.region import cut_square
 from device.status import Status
+from device.unsure import find_unsure, forget_unsure, keep_unsure, unsure_folder
 
 LABELS = ("glass", "metal")
 PICTURE = np.random.default_rng(2).integers(0, 256, (480, 640, 3), np.uint8)
@@ -123,3 +125,43 @@ def test_the_thread_ends_when_it_is_told_to(keeper: Keeper):
     keeper.close()
     keeper.close()
     assert [thread.name for thread in threading.enumerate() if thread.name == "keep-looks"] == []
+
+
+def unsure(number: int) -> tuple[Status, Frame]:
+    """The frame on which decision `number` was that nobody can tell."""
+    bench = Bench(["item"] * 4, prediction("glass", logit=0.3))
+    bench.log.events += [Event("start")] * (number - 1)
+    status = next(status for status in (bench.step() for _ in range(6)) if status.decided is not None)
+    assert not status.decided.accepted
+    return status, Frame(PICTURE, 0.0, 0)
+
+
+def test_pictures_of_what_it_could_not_name_are_kept_only_where_that_is_asked_for(path: Path, log: MemoryLog) -> None:
+    for number, kept in ((0, []), (2, [5, 7])):
+        keeper = Keeper(path, MARGIN, log, keep_unsure=number)
+        for event in (3, 5, 7):
+            keeper.frame(*unsure(event))
+        for status in decided(range(1, 2)):
+            keeper.frame(status, Frame(PICTURE, 0.0, 0))
+        keeper.look()
+        assert list(find_unsure(unsure_folder(path))) == kept
+    assert np.array_equal(read_picture(find_unsure(unsure_folder(path))[5]), cut_square(PICTURE, BOX, MARGIN))
+
+
+def test_what_was_unsure_and_is_corrected_is_a_look_from_then_on(path: Path, log: MemoryLog) -> None:
+    keeper = Keeper(path, MARGIN, log, keep_unsure=5)
+    keeper.frame(*unsure(3))
+    keeper.look()
+    add_correction(path, 3, "metal", LABELS, wall_s=0.0)
+    keeper.look()
+    assert find_unsure(unsure_folder(path)) == {}
+    assert [look.name for look in find_looks(path.with_name("looks"))] == ["metal/event-3.png"]
+
+
+def test_a_folder_of_unsure_pictures_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    assert find_unsure(tmp_path / "nowhere") == {}
+    (tmp_path / "unsure" / "event-1.png").mkdir(parents=True)
+    with pytest.raises(ItemsError, match=r"event-1\.png: cannot be removed \("):
+        forget_unsure(tmp_path / "unsure", 1)
+    with pytest.raises(ItemsError, match=r"event-1\.png: the picture was not kept \("):
+        keep_unsure(tmp_path / "unsure", 1, PICTURE, 3)

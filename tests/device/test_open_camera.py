@@ -13,6 +13,7 @@ import pytest
 from device.camera import CAMERAS, open_camera
 from device.camera.files import fit
 from device.camera.frame import Camera, Rgb
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.stall import WatchedCamera
 from device.camera.usb import UsbSource
 from device.errors import CameraError, CameraNotFound, CameraStalled, ItemsError, PictureError, UsageError
@@ -268,6 +269,9 @@ class Webcam:
         self.settings.append((prop, value))
         return True
 
+    def get(self, prop: int) -> float:
+        return {cv2.CAP_PROP_EXPOSURE: 156.0, cv2.CAP_PROP_FOCUS: 0.0}[prop]
+
     def read(self) -> tuple[bool, Any]:
         self.reads += 1
         happens = self.script.pop(0) if self.script else self.after
@@ -281,16 +285,37 @@ class Webcam:
         self.released += 1
 
 
-def usb(webcam: Webcam) -> WatchedCamera:
+def usb(webcam: Webcam, locks: Locks = AUTOMATIC) -> WatchedCamera:
     opened: list[int] = []
 
     def open_capture(device: int) -> Webcam:
         opened.append(device)
         return webcam
 
-    source = UsbSource(3, size_px=(64, 48), rate_hz=15, stall_s=2.0, clock=webcam.clock, open_capture=open_capture)
+    source = UsbSource(
+        3, size_px=(64, 48), rate_hz=15, stall_s=2.0, clock=webcam.clock, open_capture=open_capture, locks=locks
+    )
     assert opened == [3]
     return WatchedCamera(source, name="usb:3", is_live=True, size_px=(64, 48), stall_s=2.0, clock=webcam.clock)
+
+
+def test_a_usb_camera_is_held_at_what_was_locked_and_tells_what_it_settled_on() -> None:
+    webcam = Webcam(Clock())
+    with usb(webcam, Locks(exposure_us=12_000, lens=40.0)) as camera:
+        assert camera.settled() == Locks(exposure_us=15_600)
+    assert webcam.settings[5:] == [
+        (cv2.CAP_PROP_AUTO_EXPOSURE, 1),
+        (cv2.CAP_PROP_EXPOSURE, 120.0),
+        (cv2.CAP_PROP_AUTO_WB, 0),
+        (cv2.CAP_PROP_AUTOFOCUS, 0),
+        (cv2.CAP_PROP_FOCUS, 40.0),
+    ]
+
+
+def test_colours_are_put_right_in_any_camera_that_is_asked_for_it(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", plain((64, 48), RED))
+    ((_, _, rgb),) = play(open_camera(f"dir:{tmp_path}", size_px=(64, 48), locks=Locks(is_swapped=True)))
+    assert rgb[0, 0].tolist() == list(RED[::-1])
 
 
 def test_a_usb_camera_is_asked_for_mjpg_the_size_the_rate_and_one_buffer_in_this_order() -> None:

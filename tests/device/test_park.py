@@ -40,10 +40,15 @@ def test_what_cannot_be_parked_is_one_sentence(tmp_path: Path, text: str, capsys
     assert line.startswith(f"error: {tmp_path}")
 
 
+def test_other_words_are_not_guessed_at(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(REFERENCE_BUILDS[0]), "--pins", "wires"]) == 2
+    assert capsys.readouterr().err == "usage: python -m device.park CONFIG [--pins lgpio|mock]\n"
+
+
 def test_nothing_heavy_is_loaded_on_the_way() -> None:
     code = (
         "import sys, device.park; status = device.park.main(sys.argv[1:]); "
-        "print(status, [m for m in ('numpy', 'cv2', 'onnxruntime', 'typer', 'rich') if m in sys.modules])"
+        "print(status, [m for m in ('argparse', 'numpy', 'cv2', 'onnxruntime', 'typer', 'rich') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(REFERENCE_BUILDS[0]), "--pins", "mock"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from device.camera.frame import Frame, Rgb
+from device.camera.locks import AUTOMATIC, Locks
 from device.camera.pi import PiSource
 from device.camera.stall import WatchedCamera
 from device.errors import CameraError, CameraNotFound, CameraStalled
@@ -101,8 +102,10 @@ class Sensor:
             raise self.faults["close"]
 
 
-def camera(sensor: Sensor, *, close_s: float = 5.0) -> WatchedCamera:
-    source = PiSource(size_px=SIZE_PX, rate_hz=15, stall_s=2.0, open_picamera2=lambda: sensor, close_s=close_s)
+def camera(sensor: Sensor, *, close_s: float = 5.0, locks: Locks = AUTOMATIC) -> WatchedCamera:
+    source = PiSource(
+        size_px=SIZE_PX, rate_hz=15, stall_s=2.0, open_picamera2=lambda: sensor, close_s=close_s, locks=locks
+    )
     return WatchedCamera(source, name="picamera2", is_live=True, size_px=SIZE_PX, stall_s=2.0, clock=sensor.clock)
 
 
@@ -132,6 +135,35 @@ def test_asks_for_the_format_that_is_rgb_in_memory_few_buffers_and_the_rate() ->
         "buffer_count": 3,
         "controls": {"FrameDurationLimits": (66667, 66667)},
     }
+
+
+LOCKS = Locks(exposure_us=9000, gain=2.0, colour_gains=(1.5, 2.1), lens=4.5)
+HELD = {
+    "AeEnable": False, "ExposureTime": 9000, "AnalogueGain": 2.0, "AwbEnable": False, "ColourGains": (1.5, 2.1),
+    "AfMode": 0, "LensPosition": 4.5,
+}  # fmt: skip
+
+
+def test_what_calibration_has_locked_is_held_from_the_first_frame_as_far_as_the_camera_has_it() -> None:
+    sensor = Sensor(Clock(), has_lens=True)
+    sensor.camera_controls = dict.fromkeys(HELD)
+    with camera(sensor, locks=LOCKS):
+        pass
+    assert sensor.configuration["controls"] == {"FrameDurationLimits": (66667, 66667), **HELD}
+    fixed = Sensor(Clock())
+    fixed.camera_controls = {"AeEnable": None, "ExposureTime": None, "AnalogueGain": None}
+    with camera(fixed, locks=LOCKS):
+        pass
+    assert fixed.configuration["controls"] == {
+        "FrameDurationLimits": (66667, 66667), "AeEnable": False, "ExposureTime": 9000, "AnalogueGain": 2.0,
+    }  # fmt: skip
+
+
+def test_it_tells_what_the_camera_has_settled_on() -> None:
+    with camera(Sensor(Clock())) as opened:
+        assert opened.settled() == AUTOMATIC
+        read(opened)
+        assert opened.settled() == Locks(exposure_us=10_000)
 
 
 def test_a_camera_with_a_lens_is_told_to_focus() -> None:

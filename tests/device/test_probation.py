@@ -16,12 +16,22 @@ from device.bundle import Budget
 from device.config import load_config
 from device.errors import BundleNotFound, BundleRefused
 from device.looks import keep_look
-from device.probation import Limits, Probation, chance_of_worse, judge, measure_in_child, probe, probe_offline
+from device.probation import (
+    Limits,
+    Probation,
+    chance_of_worse,
+    in_turns,
+    judge,
+    measure_in_child,
+    probe,
+    probe_offline,
+)
 from device.probe_child import Measured
 from device.releases import ReleaseStore
 
 COLOURS = {"metal": (200, 40, 40), "glass": (40, 200, 40), "paper": (40, 40, 200)}
 EACH = 4
+FACTORY = Path("factory")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,31 @@ def test_a_good_model_is_measured_and_may_go_on_trial(good: Path, looks: Path):
     assert [line.split(": ")[0].split("/")[-1] for line in found.unreadable] == ["torn.png"]
     assert found.text().endswith("12 of this bin's 12 labelled pictures right (12 before)")
     assert found.fields()["looks"] == 12
+
+
+def test_what_seems_slow_beside_the_factory_model_is_measured_again_in_turns(good: Path, looks: Path):
+    turns: list[Path] = []
+
+    def measure(path: Path) -> Measured:
+        turns.append(path)
+        later = len(turns) > 2
+        return measured("", cpu_ms=10.0 if path == FACTORY or later else 16.7)
+
+    found, standard = in_turns(measure, Path("new"), FACTORY, Budget(1.5, 1.5))
+    assert (found.cpu_ms, standard.cpu_ms) == (10.0, 10.0)
+    assert turns == [Path("new"), FACTORY, Path("new"), FACTORY]
+
+
+@pytest.mark.parametrize(("ms", "looked"), [(15.0, 2), (16.0, 8), (60.0, 8), (60.1, 2)])
+def test_neither_a_quick_model_nor_a_hopeless_one_is_measured_twice(ms: float, looked: int):
+    turns: list[Path] = []
+
+    def measure(path: Path) -> Measured:
+        turns.append(path)
+        return measured("", cpu_ms=10.0 if path == FACTORY else ms)
+
+    assert in_turns(measure, Path("new"), FACTORY, Budget(1.5, 1.5))[0].cpu_ms == ms
+    assert len(turns) == looked
 
 
 def refusal(path: Path, looks: Path, standard: Measured, limits: Limits | None = None) -> str:

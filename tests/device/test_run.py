@@ -16,7 +16,9 @@ import pytest
 from bundles import make_bundle
 
 from device.bench import draw_frame
+from device.calibration import Calibration, save_calibration
 from device.camera.frame import Frame
+from device.camera.locks import Locks
 from device.camera.replay import Recorder
 from device.config import load_config
 from device.config_types import Config, ModelsConfig
@@ -115,6 +117,34 @@ def test_sorts_what_a_recording_shows(config: Config, bundle: Path, recording: P
     ]
     assert watching.seen[-1].counts["Glass"] == 1
     assert watching.faults == []
+
+
+def test_goes_by_what_calibration_has_found_and_tells_when_its_file_is_damaged(
+    config: Config, bundle: Path, recording: Path
+):
+    camera = f"replay:{recording}"
+    folder = config.events_path.parent
+    turned = Calibration(camera=camera, locks=Locks(is_swapped=True), pulses_us={"Glass": (1900, 1100)})
+    save_calibration(folder, turned)
+    save_calibration(folder, turned)
+    seen: list[list[int]] = []
+
+    class Looking(Watching):
+        def frame(self, status: Status, frame: Frame) -> None:
+            seen.append(frame.rgb[60, 70].tolist())
+            super().frame(status, frame)
+
+    plan = Plan(config, camera, "mock", bundle)
+    told = run(plan, Looking())
+    assert told[-4:] == [("Glass", 1100.0), ("Glass", None), ("Glass", 1900.0), ("Glass", None)]
+    swapped = [rgb[::-1] for rgb in seen]
+    (folder / "calibration.json").write_text("x")
+    (folder / "calibration.last-good.json").unlink()
+    seen.clear()
+    run(plan, Looking())
+    assert seen == swapped
+    (fault,) = read_events(config.events_path, kind="fault")
+    assert fault.detail.endswith("the bin runs uncalibrated, run: wastebin calibrate")
 
 
 def test_the_service_manager_hears_when_it_is_ready_and_when_it_stops(

@@ -15,7 +15,7 @@ from device.errors import CameraError
 from device.simulator.camera import SimulatedCamera, open_simulator
 from device.simulator.drawings import draw_item
 from device.simulator.items import Items, PackedItem
-from device.simulator.visits import Visit, VisitKind, script
+from device.simulator.visits import Reach, Visit, VisitKind, script
 
 SIZE_PX = (160, 120)
 RATE_HZ = 15.0
@@ -287,3 +287,36 @@ def test_opens_a_folder_of_photographs_or_our_drawings(tmp_path: Path) -> None:
     for camera in (photographs, drawings):
         frame = camera.read()
         assert (frame is not None, camera.visit is not None, camera.is_live) == (True, True, True)
+
+
+def test_a_hand_that_reaches_in_is_in_view_for_a_while_and_what_lies_there_does_not_lie_alone():
+    reached = replace(FALLEN_IN, patience_s=6.0, reach=Reach(3.0, 0.3, 0.6, 0.3))
+    camera = camera_of(reached)
+    shares, lies, rests = [], [], []
+    for _ in range(round((FIRST_S + 5.0) * RATE_HZ)):
+        camera.read()
+        shares.append(camera.hand_share)
+        lies.append(camera.lies)
+        rests.append(camera.rests_still)
+    start, end = round((FIRST_S + 3.0) * RATE_HZ), round((FIRST_S + 4.2) * RATE_HZ)
+    assert max(shares[:start]) == 0.0
+    assert 0.05 < max(shares[start:end]) < 0.6
+    assert True not in lies[start + 1 : end]
+    assert {*rests[start:end]} == {True}
+
+
+def test_what_lies_there_falls_when_a_flap_opens_hand_or_no_hand():
+    camera = camera_of(replace(FALLEN_IN, reach=Reach(2.0, 0.3, 9.0, 0.3)), replace(FALLEN_IN, number=1))
+    frames = play(camera, flaps_at=[round((FIRST_S + 2.5) * RATE_HZ)])
+    assert camera.visits_done == 2
+    assert frames
+
+
+def test_the_lid_is_open_from_when_to_when_the_visit_says():
+    camera = camera_of(replace(FALLEN_IN, lid_open_s=(1.0, 2.0)))
+    is_open = []
+    while camera.read() is not None:
+        is_open.append(camera.lid_open)
+    first = is_open.index(True)
+    assert first == pytest.approx((FIRST_S + 1.0) * RATE_HZ, abs=1)
+    assert sum(is_open) == pytest.approx(RATE_HZ, abs=1)

@@ -8,11 +8,13 @@ from bin_fakes import RGB, Bench, prediction
 from device.camera.frame import Frame
 from device.capture import Ended, Lost, Taken
 from device.errors import CameraNotFound, CameraStalled, ItemsError, OutputError
+from device.lend import Lends, Unlent
 from device.status import Status
 from device.supervise import Supervisor
 
 GLASS = prediction("glass")
 GONE = CameraStalled("usb:0: no new frame for 2 s")
+UNLENT = Unlent()
 
 
 class Tended:
@@ -32,7 +34,14 @@ class Tended:
 class Day:
     """A supervisor around a bench. The script is a list of (seconds that pass, what is taken then)."""
 
-    def __init__(self, views: list[str], script: Iterable[tuple[float, Taken | str | None]], *, is_live: bool = True):
+    def __init__(
+        self,
+        views: list[str],
+        script: Iterable[tuple[float, Taken | str | None]],
+        *,
+        is_live: bool = True,
+        lender: Lends = UNLENT,
+    ):
         self.bench = Bench(views, GLASS)
         self.script = list(script)
         self.now_s = self.bench.now_s
@@ -53,6 +62,7 @@ class Day:
             watcher=self,
             on_look=self.look,
             models=self.models,
+            lender=lender,
         )
 
     def take(self, timeout_s: float) -> Taken | None:
@@ -228,3 +238,54 @@ def test_tells_a_full_disk_beside_a_lost_camera_and_goes_on_sorting():
     lost = f"{GONE} (opening it again); events.db: events wait in memory"
     assert day.faults == ["events.db: events wait in memory", lost, "events.db: events wait in memory"]
     assert len(day.seen) == 3
+
+
+class Borrower:
+    """Wants the bin from one frame on, until another."""
+
+    def __init__(self, day: list[Day], first: int, last: int) -> None:
+        self.day = day
+        self.first = first
+        self.last = last
+        self.given: list[tuple[int, str, bool]] = []
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.first <= self.day[0].number <= self.last
+
+    def give(self, frame: Frame) -> None:
+        bench = self.day[0].bench
+        told = bench.engine.drive.outputs()
+        is_quiet = all(value in (None, 0.0) for value in told.values())
+        self.given.append((frame.number, str(bench.engine.drive.phase), is_quiet))
+
+
+def test_a_bin_that_is_lent_parks_first_decides_nothing_and_goes_on_with_new_outputs():
+    days: list[Day] = []
+    borrower = Borrower(days, first=5, last=12)
+    day = Day(["empty", "item"], steady(24), lender=borrower)
+    days.append(day)
+    day.run()
+    # It was on its way to open a flap: a stroke of an eighth of a second home, then the frames are the borrower's.
+    assert [number for number, *_ in borrower.given] == list(range(borrower.given[0][0], 13))
+    assert 5 < borrower.given[0][0] < 9
+    assert all(is_quiet for _, _, is_quiet in borrower.given)
+    assert [status.frame_number for status in day.seen] == [1, 2, 3, 4, *range(13, 25)]
+    assert day.seen[-1].counts != {}
+    assert day.details() == []
+
+
+def test_outputs_that_cannot_be_opened_after_lending_are_a_fault_that_mends():
+    days: list[Day] = []
+    day = Day(["empty"], steady(40), lender=Borrower(days, first=2, last=8))
+    days.append(day)
+    refusals = [OutputError("pins: busy")]
+
+    def refuse_once() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    day.on_open = refuse_once
+    day.run()
+    assert day.details() == ["pins: busy (outputs released, opening them again)", "over: the outputs are open again"]
+    assert day.seen[-1].frame_number == 40

@@ -11,7 +11,7 @@ from device.camera.frame import Frame, Rgb
 from device.classify import Prediction
 from device.errors import BundleError, BundleMismatch, ConfigError, ReleaseError
 from device.model import Model
-from device.release_state import State, begin_trial, commit, note_try, roll_back
+from device.release_state import State, begin_trial, commit, give_back_try, note_try, roll_back
 from device.switch import FixedStore, Started, Switch, start_model
 
 OLD, NEW, NEXT = "5-aaaaaaaaaaaa", "7-bbbbbbbbbbbb", "9-cccccccccccc"
@@ -48,6 +48,9 @@ class MemoryStore:
 
     def note_try(self) -> State:
         return self._change(note_try)
+
+    def give_back_try(self, release: str) -> State:
+        return self._change(lambda state: give_back_try(state, release))
 
     def commit(self, release: str) -> State:
         return self._change(lambda state: commit(state, release))
@@ -424,3 +427,46 @@ def test_a_model_that_was_named_by_hand_is_never_changed():
         store.commit(NEW)
     with pytest.raises(ReleaseError, match="by hand"):
         store.roll_back("why")
+
+
+def on_trial() -> Day:
+    day = Day()
+    day.store.begin_trial(NEW)
+    day.live(5.0)
+    assert day.store.state.tries_left == 2
+    return day
+
+
+def test_plain_stops_use_up_no_tries():
+    day = on_trial()
+    for _ in range(5):
+        day.switch.stopped()
+        assert (day.store.state.phase, day.store.state.tries_left) == ("trial", 3)
+        day = Day(day.store.state)
+        assert day.store.state.tries_left == 2
+        day.live(5.0)
+
+
+def test_a_stop_gives_no_try_back_where_something_has_failed_or_nothing_was_seen():
+    day = on_trial()
+    day = Day(day.store.state)  # it was killed: the try stays counted
+    assert day.store.state.tries_left == 1
+    day.switch.stopped()  # before its first frame
+    assert day.store.state.tries_left == 1
+
+
+def test_a_stop_in_which_the_disk_refuses_is_a_stop_all_the_same():
+    day = on_trial()
+    day.store.errors = [ReleaseError("models: the disk is full")]
+    day.switch.stopped()
+    assert day.bench.log.events[-1].detail == "models: the disk is full"
+    assert day.store.state.tries_left == 2
+
+
+def test_a_stop_without_a_trial_changes_nothing():
+    day = Day()
+    day.live(2.0)
+    before = day.store.state
+    day.switch.stopped()
+    assert day.store.state == before
+    assert FixedStore().give_back_try(NEW) == State()

@@ -16,6 +16,7 @@ from device.errors import ItemsError
 from device.events import Event, EventLog, add_correction
 from device.export import write_export
 from device.looks import keep_look
+from device.unsure import keep_unsure, unsure_folder
 
 LABELS = ("glass", "metal")
 
@@ -68,6 +69,19 @@ def test_pictures_and_corrections_come_with_where_they_are_from(tmp_path: Path) 
         {"name": other, "sha256": digest(guided), "label": "metal", "event": None, "decision": None},
         {"name": None, "sha256": None, "label": "glass", "event": 3, "decision": said(0.7)},
     ]
+
+
+def test_what_it_was_unsure_of_comes_without_a_label(tmp_path: Path) -> None:
+    events = tmp_path / "events.db"
+    with EventLog(events, wall=lambda: 1_790_000_000.0, mono=lambda: 0.0, boot_id="b") as log:
+        log.add(decision("metal", 0.4))
+    keep_unsure(unsure_folder(events), 1, np.full((4, 4, 3), 99, np.uint8), 10)
+    content, (line,) = exported(events)
+    data = (tmp_path / "unsure" / "event-1.png").read_bytes()
+    assert content == {"unsure/event-1.png": data}
+    assert line.pop("decision")["prob"] == 0.4
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert line == {"name": "unsure/event-1.png", "sha256": sha256, "label": None, "event": 1}
 
 
 def test_a_bin_that_was_taught_nothing_says_so(tmp_path: Path) -> None:

@@ -64,6 +64,21 @@ def test_pictures_come_once_and_move_with_their_label(tmp_path: Path) -> None:
     }
 
 
+def test_what_a_bin_was_unsure_of_lies_beside_until_somebody_says_what_it_is(tmp_path: Path) -> None:
+    folder, aside = tmp_path / "out" / "pi", tmp_path / "out-unsure" / "pi"
+    nobody = {**told("", b"A", 1, "noon"), "label": None}
+    pulled = unpack(tar_of(("unsure/event-1.png", b"A"), lines(nobody)), folder, "pi")
+    assert pulled == Pulled("pi", folder, pictures=0, new=0, moved=0, corrections=0, unsure=1)
+    assert pulled.sentence.endswith(f"; 1 of items it was unsure of, in {aside}")
+    assert tree(tmp_path / "out-unsure") == {f"pi/{digest(b'A')}.png": b"A"}
+    tar = tar_of(("looks/glass/event-1.png", b"A"), ("unsure/event-2.png", b"A"), lines(told("glass", b"A", 1, "noon")))
+    assert unpack(tar, folder, "pi").unsure == 0
+    assert tree(tmp_path / "out-unsure") == {}
+    # And what was labelled once stays so, whatever the bin still has of it.
+    unpack(tar_of(("unsure/event-2.png", b"A"), lines(nobody)), folder, "pi")
+    assert tree(tmp_path / "out-unsure") == {}
+
+
 def test_what_a_bin_has_lost_is_kept(tmp_path: Path) -> None:
     unpack(tar_of(("looks/glass/event-1.png", b"A"), lines(told("glass", b"A", 1, "noon"))), tmp_path, "pi")
     before = tree(tmp_path)
