@@ -74,6 +74,7 @@ class Watch:
             "loop_cpu_ms_p95": 1e3 * cpu[int(0.95 * len(cpu))],
             "late_ms_p95": 1e3 * late[int(0.95 * len(late))],
             "process_cpu_ms_per_frame": 1e3 * (time.process_time() - self.process_s) / len(cpu),
+            "memory_mb": int(status.partition("VmRSS:")[2].split()[0]) / 1024,
             "peak_memory_mb": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
         }
 

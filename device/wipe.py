@@ -1,6 +1,6 @@
 """Forget what people have left at a bin: pictures, corrections, what was learnt; the record of events on request.
 
-    <state>/looks, learnt, corrections -> find_traces -> (a person agrees) -> wipe_traces
+    <state>/looks, unsure, learnt, corrections -> find_traces -> (a person agrees) -> wipe_traces
 
 It must never take what makes the bin a bin: models, calibration and token stay.
 """
@@ -75,6 +75,7 @@ def wipe_traces(events_path: Path, traces: Traces) -> None:
                 refuse_foreign(events_path, connection)
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute("DELETE FROM corrections")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as exc:
             raise EventsError(f"{events_path}: the corrections were not removed: {exc}; see: wastebin doctor") from exc
     try:

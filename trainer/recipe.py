@@ -18,18 +18,8 @@ from device.fields import build
 from trainer.errors import RecipeError
 
 __all__ = [
-    "Augment",
-    "Data",
-    "Drawings",
-    "Finish",
-    "Quantize",
-    "Recipe",
-    "Teach",
-    "Teacher",
-    "Train",
-    "Views",
-    "load_recipe",
-]
+    "Augment", "Data", "Drawings", "Finish", "Quantize", "Recipe", "Teach", "Teacher", "Train", "Views", "load_recipe",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

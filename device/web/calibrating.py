@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from device.calibrate.session import Session
     from device.calibrate.step import Bench, Shown
 
-__all__ = ["Calibrating", "Lends", "Question"]
+__all__ = ["Asked", "Calibrating", "Lends", "Question"]
 
 IDLE_S: Final = 300.0
 ANSWER_S: Final = 120.0
@@ -52,7 +52,7 @@ class Question:
     default: int | None = None
 
 
-class _Asked:
+class Asked:
     """A person at the other end of a browser; a `calibrate.step.Person`."""
 
     def __init__(self) -> None:
@@ -60,17 +60,25 @@ class _Asked:
         self._answers: queue.Queue[object] = queue.Queue(1)
 
     def show(self, what: "Shown") -> bool:
+        """Ask for it, and wait until it is there."""
         return self._ask(Question("show", f"Please show it {what}.")) is True
 
     def tell(self, question: str) -> bool | None:
+        """Ask yes or no; None where nobody answers."""
         answer = self._ask(Question("tell", question))
         return answer if isinstance(answer, bool) else None
 
     def number(self, question: str, default: int) -> int:
+        """Ask for a number; the default where nobody answers."""
         answer = self._ask(Question("number", question, default))
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else default
 
     def answer(self, value: object) -> None:
+        """Answer what is asked; None is silence.
+
+        Raises:
+            DashboardError: nothing is asked.
+        """
         if self.question is None:
             raise DashboardError("nothing is asked at the moment", 409)
         self.question = None
@@ -90,7 +98,7 @@ class _Asked:
 class _Open:
     """One session in its thread."""
 
-    person: _Asked = field(default_factory=_Asked)
+    person: Asked = field(default_factory=Asked)
     tasks: "queue.Queue[tuple[str, Callable[[Session], object]] | None]" = field(default_factory=queue.Queue)
     is_ready: threading.Event = field(default_factory=threading.Event)
     busy: str | None = None
@@ -151,8 +159,8 @@ class Calibrating:
         if opened.error is not None:
             raise DashboardError(opened.error, 409)
 
-    def close(self) -> None:
-        """Give the bin back; what was not saved is forgotten."""
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Give the bin back after the step that runs; what was not saved is forgotten."""
         opened = self._open
         if opened is None:
             return
@@ -160,7 +168,7 @@ class Calibrating:
         if opened.person.question is not None:
             opened.person.answer(None)
         if opened.thread is not None:
-            opened.thread.join(30.0)
+            opened.thread.join(timeout_s)
 
     def answer(self, value: object) -> None:
         """Answer what is asked.

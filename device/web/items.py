@@ -3,10 +3,12 @@
     events.db, Keeper's memory -> list_items, picture; a tap -> correct, answer -> events.db -> Keeper, Learner
 
 A picture is shown from memory while it is there, and from the disk only once somebody has corrected the item, which is
-the consent to keep it. A spot check and a correction are two things: only decisions drawn by chance are asked about,
-and only those answers count for the bin's accuracy.
+the consent to keep it (or where the bin was told to keep what it could not name, see `device.unsure`). A spot check and
+a correction are two things: only decisions drawn by chance are asked about, and only those answers count for the bin's
+accuracy.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ from device.errors import DashboardError
 from device.event_reader import SpotCheck, add_correction, answer_spot_check, read_corrections
 from device.figures import LastItem, read_last, uncertain_first
 from device.looks import looks_folder
+from device.unsure import find_unsure, unsure_folder
 from device.web.answers import Ask, Bytes, Handler, number, text
 from device.web.desk import Desk
 from device.web.scene import encode_jpeg
@@ -36,13 +39,14 @@ def items_api(desk: Desk) -> dict[tuple[str, str], Handler]:
     def list_items(ask: Ask) -> object:
         last = read_last(path, number(ask.query, "limit", 1, 200, SHOWN)) if path.exists() else []
         unsure = uncertain_first(item for item in last if item.correction is None and _is_unsure(item))
+        unnamed = find_unsure(unsure_folder(path))
         return {
             "labels": [{"label": label, "bin": desk.bin_of(label)} for label in desk.labels],
             "unsure": [item.event.id for item in unsure[:MOST_UNSURE]],
-            "items": [fields(item) for item in last],
+            "items": [fields(item, unnamed) for item in last],
         }
 
-    def fields(item: LastItem) -> dict[str, object]:
+    def fields(item: LastItem, unnamed: Mapping[int, Path]) -> dict[str, object]:
         event = item.event
         return {
             "event": event.id,
@@ -58,7 +62,7 @@ def items_api(desk: Desk) -> dict[tuple[str, str], Handler]:
             "landed": item.landed,
             "wrong": item.is_wrong,
             "asked": _is_open(item.spot_check),
-            "picture": has_picture(event.id or 0, item.correction),
+            "picture": event.id in unnamed or has_picture(event.id or 0, item.correction),
         }
 
     def has_picture(event: int, was: str | None) -> bool:
@@ -72,7 +76,8 @@ def items_api(desk: Desk) -> dict[tuple[str, str], Handler]:
         crop = desk.keeper.crop(event)
         if crop is None:
             corrections = {each.event_id: each.label for each in read_corrections(path, event)}
-            crop = _read(kept(event, corrections[event])) if event in corrections else None
+            unnamed = find_unsure(unsure_folder(path)).get(event)
+            crop = _read(kept(event, corrections[event]) if event in corrections else unnamed)
         if crop is None:
             raise DashboardError("this picture was not kept; only those of corrected items are", 404)
         return Bytes(encode_jpeg(crop, WIDEST_PX), "image/jpeg")
@@ -105,7 +110,9 @@ def _is_open(check: SpotCheck | None) -> bool:
     return check is not None and check.answered_at is None
 
 
-def _read(path: Path) -> Rgb | None:
+def _read(path: Path | None) -> Rgb | None:
+    if path is None:
+        return None
     try:
         bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except OSError:

@@ -25,6 +25,9 @@ __all__ = ["PICTURE_S", "Scene", "encode_jpeg"]
 PICTURE_S: Final = 0.2
 """Between two pictures of the live view."""
 
+PAUSED_S: Final = 3.0
+"""So old a frame shows what was: the camera is lost, or lent to a calibration."""
+
 QUALITY: Final = 75
 WIDEST_PX: Final = 960
 REMEMBERED: Final = 256
@@ -56,7 +59,7 @@ class Scene:
         self._classify_ms: deque[float] = deque(maxlen=REMEMBERED)
         # What follows is only the web thread's.
         self._encoded: tuple[int, float, bytes] = (-1, -math.inf, b"")
-        self._told: tuple[int, str | None, bytes] = (-1, None, b"")
+        self._told: tuple[int, str | None, bool, bytes] = (-1, None, False, b"")
 
     def frame(self, status: Status, frame: Frame) -> None:
         """A frame went through the bin."""
@@ -97,10 +100,11 @@ class Scene:
         newest, fault = self._newest, self._fault
         if newest is None:
             return json.dumps({"state": "starting", "fault": fault}).encode()
-        status, frame, _ = newest
-        if self._told[:2] != (status.frame_number, fault):
-            self._told = (status.frame_number, fault, json.dumps(self._fields(status, frame, fault)).encode())
-        return self._told[2]
+        status, frame, at_s = newest
+        key = (status.frame_number, fault, self._clock() - at_s > PAUSED_S)
+        if self._told[:3] != key:
+            self._told = (*key, json.dumps(self._fields(status, frame, fault, is_paused=key[2])).encode())
+        return self._told[3]
 
     def jpeg(self) -> bytes | None:
         """The newest picture, no more often than every `PICTURE_S`; None before the first."""
@@ -113,10 +117,10 @@ class Scene:
             self._encoded = (newest[1].number, now_s, data)
         return data
 
-    def _fields(self, status: Status, frame: Frame, fault: str | None) -> dict[str, object]:
+    def _fields(self, status: Status, frame: Frame, fault: str | None, *, is_paused: bool) -> dict[str, object]:
         height, width = frame.rgb.shape[:2]
         return {
-            "state": str(status.state),
+            "state": "paused" if is_paused else str(status.state),
             "tray": str(status.tray),
             "size": [width, height],
             "region": self._region,

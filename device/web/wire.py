@@ -68,8 +68,9 @@ class Dashboard:
         self._server.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Stop serving."""
-        self._server.close(timeout_s)
+        """Stop serving; a calibration that is open ends with it."""
+        self._calibrating.close(timeout_s / 2)
+        self._server.close(timeout_s / 2)
 
     def _host_now(self) -> str:
         """This machine only, until there is a token that keeps others out."""

@@ -28,7 +28,8 @@ def test_a_hand_stops_a_flap_on_its_way_and_nothing_moves_until_it_has_gone():
     # Opened on the second frame; the third, an eighth later, shows a hand.
     assert bench.steps(2) == ["voting", "moving"]
     bench.now_s -= 0.0625  # in the middle of the stroke
-    assert bench.steps(3) == ["waiting_clear"] * 3
+    # Two frames of the hand, one of it at rest, and one in which something still moves.
+    assert bench.steps(4) == ["waiting_clear"] * 4
     assert bench.moved() == OPEN
     status = [bench.step() for _ in range(12)]
     # Closed as soon as the view is clear, then opened for the same item in the same place, then closed.
@@ -36,6 +37,16 @@ def test_a_hand_stops_a_flap_on_its_way_and_nothing_moves_until_it_has_gone():
     assert [(e.kind, e.about) for e in bench.log.events] == [("decision", None), ("hand", 1)]
     assert bench.log.counts == {"interrupted": 1, "sorted:Glass": 1}
     assert (outcomes(bench), status[-1].hand) == (1, False)
+
+
+def test_a_move_that_a_hand_stopped_is_no_try_of_a_jam():
+    bench = Bench([*still(2), "hand", "item"], GLASS)
+    bench.steps(2)
+    bench.now_s -= 0.0625
+    bench.steps(30)
+    assert bench.log.kinds() == ["decision", "hand", "alarm"]
+    assert [value for output, value in bench.moved() if (output, value) == OPEN[0]] == [2000.0] * 3
+    assert bench.log.counts == {"interrupted": 1, "retry": 1, "jam": 1}
 
 
 def test_an_item_that_is_gone_when_the_hand_has_gone_was_taken_out():

@@ -483,6 +483,16 @@ def test_the_scene_tells_the_same_bytes_to_all_until_something_changes():
     assert json.loads(scene.facts())["fault"] == "trouble"
 
 
+def test_a_scene_without_new_frames_is_paused():
+    now_s = 100.0
+    scene = Scene(None, lambda: now_s)
+    scene.frame(status(), frame())
+    assert json.loads(scene.facts())["state"] == "voting"
+    now_s = 104.0
+    assert json.loads(scene.facts())["state"] == "paused"
+    assert scene.age_s == 4.0
+
+
 def test_a_picture_is_encoded_once_for_all_and_five_times_a_second_at_most():
     now_s = 100.0
     scene = Scene(None, lambda: now_s)

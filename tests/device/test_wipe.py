@@ -25,13 +25,15 @@ def path(tmp_path: Path) -> Path:
     keep_look(looks_folder(path), "metal", f"event-{event}", GREY)
     (path.parent / "learnt").mkdir()
     (path.parent / "learnt" / "1-0123456789ab.npz").touch()
+    (path.parent / "unsure").mkdir()
+    (path.parent / "unsure" / "event-9.png").touch()
     (path.parent / "dashboard.json").write_text("{}")
     (path.parent / "calibration.json").write_text("{}")
     return path
 
 
 def test_counts_what_is_there(path: Path):
-    assert find_traces(path) == Traces(1, 1, 1)
+    assert find_traces(path) == Traces(2, 1, 1)
     keep_unsure(unsure_folder(path), 9, GREY, 3)
     assert find_traces(path) == Traces(2, 1, 1)
     assert find_traces(path.with_name("other") / "events.db") == Traces(0, 0, 0)
@@ -62,7 +64,7 @@ def test_the_command_asks_and_does_nothing_where_nobody_can_answer(path: Path, t
     assert find_traces(path).is_anything
     assert run_app(["wipe", "--yes", "--config", str(config)]) == 0
     assert not find_traces(path).is_anything
-    assert capsys.readouterr().out == "removed 1 pictures, 1 corrections, 1 versions learnt\n"
+    assert capsys.readouterr().out == "removed 2 pictures, 1 corrections, 1 versions learnt\n"
 
 
 def test_the_token_is_printed_once_and_another_only_on_request(path: Path, tmp_path: Path, capsys):

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 from signed import make_key, members_of, sign, signer_line, tar_of
 
 from device.bundle import factory_bundle_path
+from device.calibration import load_calibration
 from device.event_reader import read_corrections, read_events
 from device.looks import find_looks, looks_folder
 from device.releases import ReleaseStore
@@ -186,10 +187,23 @@ def test_from_the_first_run_to_a_better_bin_and_back(browser: Browser, bin_: Bin
     expect(page.get_by_role("heading", name="Getting started")).to_be_visible()
     desk.shoot("2-guide")
 
+    desk.go("calibrate")
+    page.locator("#begin").click()
+    for step in ("colour", "camera", "region"):
+        page.locator(f"#step-{step} button").first.click()
+        expect(page.locator(f"#step-{step}.done")).to_be_visible()
+        expect(page.locator("#save")).to_be_enabled()
+    desk.shoot("2-calibrated")
+    page.locator("#save").click()
+    expect(page.locator("#save")).to_be_disabled()
+    page.locator("#close").click()
+    expect(page.locator("#begin")).to_be_visible()
+    assert load_calibration(bin_.folder)[0].done.keys() == {"colour", "camera", "region"}
+
     desk.go("live")
     expect(page.locator(".decision strong")).to_be_visible()
     expect(page.locator(".bins li")).to_have_count(6)
-    page.wait_for_function("document.querySelector('.view img').naturalWidth > 0")
+    expect(page.locator(".view img")).to_have_js_property("naturalWidth", 640)
     page.wait_for_selector(".view .box", state="attached")
     desk.shoot("3-live")
 
@@ -237,6 +251,11 @@ def test_from_the_first_run_to_a_better_bin_and_back(browser: Browser, bin_: Bin
     expect(page.get_by_role("heading", name="nano in the lab")).to_be_visible()
     desk.shoot("7-rolled-back")
 
+    desk.go("settings")
+    page.locator("#accept_prob").fill("0.9")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".note")).to_contain_text("next start")
+    desk.shoot("8-settings")
     desk.go("health")
     expect(page.get_by_text("Newest picture")).to_be_visible()
     desk.shoot("8-health")

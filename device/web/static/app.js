@@ -17,7 +17,7 @@ const PAGES = {
 };
 const WORDS = {
   starting: "starting", learning: "learning the empty tray", watching: "watching", voting: "looking", waiting_clear: "waiting for hands",
-  moving: "moving", checking: "checking", alarm: "jammed",
+  moving: "moving", checking: "checking", alarm: "jammed", paused: "paused",
 };
 
 let source = null;

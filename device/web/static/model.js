@@ -9,7 +9,7 @@ function action(words, path, question, onDone, props = {}) {
     button.disabled = true;
     try {
       const answer = await post(path);
-      toast(answer.told || "Done.");
+      toast(answer.told || (answer.refused ? `Not learnt: ${answer.refused}` : "Done."));
     } catch (error) {
       toast(error.message);
     } finally {
@@ -26,7 +26,7 @@ function learntCard(learnt, refresh) {
     learnt.active
       ? h("div", {}, facts([
         ["In use", learnt.active], ["Learnt", clock(learnt.at)],
-        ["Right before", `${percent(learnt.right_before)} of ${learnt.judged}`], ["Right now", `${percent(learnt.right_after)} of ${learnt.judged}`],
+        ...(learnt.judged ? [["Right before", `${percent(learnt.right_before)} of ${learnt.judged}`], ["Right now", `${percent(learnt.right_after)} of ${learnt.judged}`]] : []),
       ]),
       h("p", { className: "small soft" }, "Counted on the pictures it was taught with, each left out once."),
       h("p", { className: "small" }, looks.map(([label, count]) => `${label} ${count}`).join(" · ")))
