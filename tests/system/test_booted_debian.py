@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -392,7 +393,7 @@ def test_hard_resets_while_shipping_leave_the_old_or_the_new_model(bin_: Bin) ->
         # From before the first byte to the probe, by the clock; then on trial, however long the way there took.
         in_trial = number - (RESETS - IN_TRIAL)
         if in_trial >= 0:
-            wait(lambda: shipping.poll() is None and bin_.is_on_trial(sequence), "on trial")
+            wait(partial(bin_.is_on_trial, sequence), "on trial")
         with pytest.raises(subprocess.TimeoutExpired):
             shipping.wait(0.5 + number if in_trial < 0 else 2.0 * in_trial)
         bin_.debian.hard_reset()
