@@ -89,6 +89,7 @@ class Bin:
             decided = self.frames(1, has_item=True)
         # It falls, the flap closes, the tray is empty again.
         self.frames(150, has_item=False)
+        assert self.log.flush()  # who corrects it looks into the file
         return decided[0]
 
     def wait(self) -> None:
