@@ -22,10 +22,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from device.errors import DashboardError
 
-__all__ = ["LOOPBACK", "Server"]
+__all__ = ["BACKLOG", "LOOPBACK", "MOST_CONNECTIONS", "Server"]
 
 LOOPBACK: Final = "127.0.0.1"
 MOST_CONNECTIONS: Final = 64
+BACKLOG: Final = 16
+"""So many are let in before the loop looks at their number again."""
+
 WORKERS: Final = 3
 HEAD_S: Final = 10.0
 """So long a client may take for the head of its first request."""
@@ -129,7 +132,7 @@ class Server:
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=1,
-                backlog=64,
+                backlog=BACKLOG,
             )
         )
 
