@@ -205,6 +205,8 @@ def robustness_chart(change: Mapping[str, Any], low: float) -> str:
 def curve_chart(title: str, y_label: str, lines: Sequence[tuple[str, Points, str]], *, is_share: bool) -> str:
     """Something per epoch, one line a training, each named at its end."""
     values = [value for _, points, _ in lines for _, value in points]
+    if is_share:  # at least five points high, so that its ticks are whole and two epochs' chance is no cliff
+        values.append(max(values) - 0.05)
     y = linear(y_label, values, percent if is_share else lambda value: f"{value:g}")
     last = max(points[-1][0] for _, points, _ in lines)
     x = linear("epoch", [1.0, last], lambda value: f"{value:.0f}", low=1.0, high=max(last, 2.0))

@@ -16,8 +16,8 @@ __all__ = ["Axis", "Canvas", "Points", "linear", "logarithmic", "percent", "spac
 
 Points = Sequence[tuple[float, float]]
 
-_CHAR_PX = 6.3
-"""Width of a character of 12 px on average, for keeping labels inside."""
+_CHAR_PX = 7.2
+"""Width of a bold character of 12 px on average, for keeping labels inside."""
 
 
 def percent(value: float) -> str:

@@ -112,3 +112,10 @@ def test_lines_are_named_at_their_ends() -> None:
     assert abs(named["one"] - named["two"]) == pytest.approx(15, abs=0.2)
     # A single epoch is drawn too.
     assert "one" in texts(curve_chart("t", "loss", [("one", [(1.0, 2.0)], "int8")], is_share=False))
+
+
+def test_a_curve_of_shares_has_each_percentage_once() -> None:
+    words = texts(curve_chart("t", "right", [("one", [(1.0, 0.839), (2.0, 0.846)], "int8")], is_share=True))
+    ticks = [word for word in words if word.endswith(" %")]
+    assert ticks == sorted(set(ticks))
+    assert {"84 %", "85 %"} <= set(ticks)
