@@ -55,6 +55,7 @@ class Figures:
         probes: as `trainer probe` wrote them.
         recipe: its values.
         licences: source -> licence.
+        teacher_curves: network of the teacher -> per pass: `loss`, `seconds`.
         teacher: whose answers the student learnt from; None for labels alone.
         ratios: of counted instructions, between kinds and networks.
         same: what emulated Arm cores answered.
@@ -80,6 +81,7 @@ class Figures:
     ingredients: list[Ingredient]
     again: list[Again]
     curves: list[Curve]
+    teacher_curves: dict[str, list[dict[str, float]]]
     splits: dict[str, int]
     near_copies: int | None
     left_out: int
@@ -127,6 +129,7 @@ def collect(
         ingredients=compare_runs(main, others),
         again=repeat_runs(main, others),
         curves=_curves(main, others),
+        teacher_curves=(main.teach or {}).get("history", {}),
         splits=dict(data.get("splits", {})),
         near_copies=data.get("near_copy_groups"),
         left_out=len(data.get("left_out", [])),

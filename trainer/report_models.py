@@ -24,7 +24,7 @@ from trainer.wording import (
 
 __all__ = ["made_from", "model_chapters", "training_chapters"]
 
-_MOST_CURVES = 5
+_CURVE_KINDS = ("int8", "float", "teacher", "other", "quiet")
 
 
 def model_chapters(figures: Figures) -> list[Section]:
@@ -39,7 +39,7 @@ def training_chapters(figures: Figures) -> list[Section]:
     """What made the difference, and how training went."""
     return [
         Section("ingredients", "What each ingredient brought", Html(_ingredients(figures) + _again(figures))),
-        Section("training", "Training", _curves(figures)),
+        Section("training", "Training", _training(figures)),
     ]
 
 
@@ -206,18 +206,36 @@ def _spread(row: Spread) -> str:
     return f"{row.mean:.3f} ± {row.sd:.3f}"
 
 
+def _training(figures: Figures) -> Html:
+    own = _curves(figures) if figures.curves else note("No training history was kept.")
+    return Html(own + _teacher_curves(figures)) if figures.teacher_curves else own
+
+
+def _teacher_curves(figures: Figures) -> Html:
+    lines = [
+        (net, [(float(at), row["loss"]) for at, row in enumerate(history, 1)], kind)
+        for (net, history), kind in zip(figures.teacher_curves.items(), _CURVE_KINDS, strict=False)
+    ]
+    chart = curve_chart("The teacher's loss per pass", "loss", lines, is_share=False)
+    rows = [
+        [net, len(history), f"{sum(row['seconds'] for row in history) / 60:.0f}", f"{history[-1]['loss']:.3f}"]
+        for net, history in figures.teacher_curves.items()
+    ]
+    return Html(
+        figure(chart, "Mean loss of each pass of tuning, one line for each network of the teacher.")
+        + table(["network of the teacher", "passes", "minutes in all", "last loss"], rows)
+    )
+
+
 def _curves(figures: Figures) -> Html:
-    if not figures.curves:
-        return note("No training history was kept.")
     by_recipe = {curve.differs: curve for curve in reversed(figures.curves)}
-    shown = [curve for curve in figures.curves if curve in by_recipe.values()][:_MOST_CURVES]
+    shown = [curve for curve in figures.curves if curve in by_recipe.values()][: len(_CURVE_KINDS)]
     names = ["this run" if curve.run == figures.run else curve.run.rsplit("/", maxsplit=1)[-1] for curve in shown]
-    kinds = ["int8", "float", "teacher", "other", "quiet"]
 
     def lines(key: str) -> list[tuple[str, list[tuple[float, float]], str]]:
         return [
             (name, [(float(at), row[key]) for at, row in enumerate(curve.history, 1)], kind)
-            for name, curve, kind in zip(names, shown, kinds, strict=False)
+            for name, curve, kind in zip(names, shown, _CURVE_KINDS, strict=False)
         ]
 
     rows = []

@@ -163,6 +163,10 @@ def write_teacher(run: Path) -> Path:
     whole = asdict(score(np.array(table), LABELS))
     finish(run, "teach", {
         "nets": ["lite0", "lite1"], "bytes": 34_000_000, "params": 8_500_000, "val": {"lab": whole},
+        "history": {
+            "lite0": [{"loss": 1.5, "seconds": 600.0}, {"loss": 0.7, "seconds": 660.0}],
+            "lite1": [{"loss": 1.4, "seconds": 900.0}, {"loss": 0.625, "seconds": 960.0}],
+        },
         "confusion": {"lab": table}, "each": {"lite0": {"lab": whole}, "lite1": {"lab": whole}},
     })  # fmt: skip
     return run

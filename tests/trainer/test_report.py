@@ -200,11 +200,12 @@ def test_every_chapter_shows_what_was_probed(main: Path, tmp_path: Path) -> None
     for words in (
         "expected calibration error 0.043", "Temperature 0.9, fitted on tune", ">95.5 %<", ">rotation, degrees<",
         "default: 6.0 % at 72 %", "95 % bound 9.0 %", "2 residual and 15 recyclable pictures",
-        "<b>not metal</b> named <b>metal</b>", "97 % sure, lab", "background alone",
+        "<b>not metal</b> named <b>metal</b>", "97 % sure, lab", "background alone", "The teacher&#x27;s loss per pass",
     ):  # fmt: skip
         assert words in text, words
     assert ["phone", "not measured", "not measured", "65.0 % (43.3-81.9), n = 20", "0.650"] in page.rows
     assert ["phone", "65.0 % (32.5-82.5), n = 20", "0.610", "70.0 %", "80.0 %"] in page.rows
+    assert ["lite1", "2", "31", "0.625"] in page.rows
     # Precision, recall, F1 of teacher, float, INT8 on lab.
     (glass,) = [row for row in page.rows if row[:2] == ["glass", "4"]]
     assert glass == [
