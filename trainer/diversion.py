@@ -1,6 +1,6 @@
 """Diversion: what a bin with this model would put where, on a stream in which many things belong in no bin.
 
-    answers + truth -> the device's own Vote and choose_bin, one still view each -> contamination, diversion
+    Stream -> the device's own Vote and choose_bin, one still view each -> contamination, diversion
 
 40 % of the visits bring residual or unknown things; costs, rule and bins are the ones a new bin has, fixed beforehand.
 Every bin but the residual one counts, Organic too. Nothing is chosen here: it must never see a picture of *train*.
@@ -9,7 +9,6 @@ The bound is one-sided: the contamination that 95 of 100 posterior draws stay be
 (for a single share that is Clopper and Pearson's bound to within one picture). Pictures of one object count as many.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,33 +16,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from device.classify import Prediction
 from device.decide import Decision, Rule, Vote
-from device.route import Site, choose_bin, home_bin, rule_at
+from device.route import Site, choose_bin, rule_at
+from trainer.stream import Stream
 
-__all__ = ["RESIDUAL_SHARE", "Diversion", "Outcome", "Stream", "diversion", "make_stream", "outcome", "still_decision"]
+__all__ = ["RESIDUAL_SHARE", "Diversion", "Outcome", "diversion", "outcome", "still_decision"]
 
 RESIDUAL_SHARE = 0.4
 """Visits with a thing that belongs in the residual bin."""
 
-ACCEPT_PROBS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+ACCEPT_PROBS = (
+    0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995,
+    0.999,
+)  # fmt: skip
 """Thresholds of the curve; costs make a site's lowest one higher, see `device.route.rule_at`."""
 
 _DRAWS = 20_000
 _SEED = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stream:
-    """Things that visitors may bring, and the bin where each belongs.
-
-    Attributes:
-        name: which sources they are from.
-        predictions: one a thing.
-        homes: name of the bin that takes it; the residual one's for what no bin takes.
-    """
-
-    name: str
-    predictions: tuple[Prediction, ...]
-    homes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +72,6 @@ class Diversion:
     recyclable: int
     points: tuple[Outcome, ...]
     at_default: Outcome
-
-
-def make_stream(name: str, predictions: Sequence[Prediction], targets: Sequence[str], site: Site) -> Stream:
-    """Say where each thing belongs; what is only known not to be a label (`!label`) no bin takes: the residual one."""
-    return Stream(name, tuple(predictions), tuple(home_bin(target, site).name for target in targets))
 
 
 def still_decision(prediction: Prediction, rule: Rule) -> Decision:
@@ -135,8 +118,7 @@ def diversion(stream: Stream, rule: Rule, site: Site) -> Diversion | None:
         rule: as the bundle proposes it; only its threshold is varied.
         site: bins and costs.
     """
-    residual = sum(home == site.residual.name for home in stream.homes)
-    recyclable = len(stream.homes) - residual
+    residual, recyclable = stream.counts(site)
     if not residual or not recyclable:
         return None
     labels = stream.predictions[0].labels

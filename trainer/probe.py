@@ -19,20 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.bundle import Bundle
-from device.classify import Classifier, Familiarity, Prediction, softmax
+from device.classify import Classifier, Prediction, softmax
 from device.decide import Rule
 from device.model import bundle_rule
-from device.route import DEFAULT_SITE, Costs, Site, rule_at
+from device.route import Site, rule_at
 from trainer.answers import Answers, open_answers
 from trainer.crew import in_order
 from trainer.data import Dataset, open_dataset
 from trainer.dataset import Record
 from trainer.distill import load_student
-from trainer.diversion import diversion, make_stream, outcome
+from trainer.diversion import diversion, outcome
 from trainer.evaluate import PROBES, evaluate, leading_source, originals
-from trainer.familiar import familiar_of
 from trainer.field import FieldPicture, read_field
-from trainer.manifest import Draft, write_draft
+from trainer.manifest import write_draft
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.robustness import CHANGES, changed
@@ -41,6 +40,8 @@ from trainer.selective import accuracy_at, calibration, coverage
 from trainer.shortcuts import shortcuts
 from trainer.stage import Stage, write_atomic
 from trainer.stats import share
+from trainer.stream import make_stream, near_rows, stream_of
+from trainer.threshold import deciding, new_site
 
 __all__ = ["probe"]
 
@@ -83,10 +84,8 @@ def probe(run: Path, recipe: Recipe, field: Sequence[Path] = ()) -> dict[str, An
     splits = {record.sha256: record.split for record in dataset.records}
     photographs = list(read_field(field, recipe.data, splits))
     params = sum(weights.numel() for weights in load_student(run, recipe).parameters())
-    # What decides in the bin is in the draft, as `pack` would put it there.
-    decides = Draft(temperature=evaluation.temperature, out_of_distribution=familiar_of(run))
     with tempfile.TemporaryDirectory() as folder:
-        bundle = write_draft(Path(folder) / "draft", run, recipe, decides)
+        bundle = write_draft(Path(folder) / "draft", run, recipe, deciding(run, evaluation.temperature, leading))
         size = bundle.model.stat().st_size
         probed = _probe_val(bundle, dataset, _sample(dataset, recipe, leading), leading)
         seen = _classify_field(bundle, photographs)
@@ -202,16 +201,10 @@ def _robustness_rows(probed: Sequence[_Probed]) -> list[dict[str, Any]]:
     return rows
 
 
-def _site(bundle: Bundle) -> Site:
-    """A new bin's containers under the bundle's costs."""
-    costs = bundle.manifest.costs
-    return Site(DEFAULT_SITE.bins, Costs(costs.contamination, costs.missed))
-
-
 def _field_rows(
     bundle: Bundle, photographs: Sequence[FieldPicture], seen: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
-    labels, rule, site = bundle.labels, bundle_rule(bundle), _site(bundle)
+    labels, rule, site = bundle.labels, bundle_rule(bundle), new_site(bundle.manifest.costs)
     known = bundle.manifest.out_of_distribution
     rows = []
     for source in dict.fromkeys(photograph.source for photograph in photographs):
@@ -226,7 +219,6 @@ def _field_rows(
         own = [_own_score(one, rule, site) for _, one in labelled]
         table = confusion(truth, probs.argmax(axis=1).tolist(), len(labels))
         stream = make_stream(source, [one for _, one in pairs], [photograph.target for photograph, _ in pairs], site)
-        has_both = 0 < sum(home == site.residual.name for home in stream.homes) < len(stream.homes)
         rows.append(
             {
                 "source": source,
@@ -238,7 +230,7 @@ def _field_rows(
                 "at_90_coverage": accuracy_at(0.9, probs.max(axis=1), right),
                 "at_half_coverage_device": None if known is None else accuracy_at(0.5, own, right),
                 "ece": calibration(probs, truth).ece,
-                "diversion_at_default": asdict(outcome(stream, rule, site)) if has_both else None,
+                "diversion_at_default": asdict(outcome(stream, rule, site)) if all(stream.counts(site)) else None,
             }
         )
     return rows
@@ -259,27 +251,17 @@ def _own_score(prediction: Prediction, rule: Rule, site: Site) -> float:
 
 def _diversions(bundle: Bundle, answers: Answers, leading: str) -> Mapping[str, Any]:
     """On *val*: the leading source with the labels it lacks and all unknown things; and every source together."""
-    rule, site = bundle_rule(bundle), _site(bundle)
-    val = answers.rows("val")
-    has = set(answers.target[answers.rows("val", source=leading, labelled=True)].tolist())
-    near = val[(answers.source[val] == leading) | ~np.isin(answers.target[val], list(has))]
+    rule, site = bundle_rule(bundle), new_site(bundle.manifest.costs)
     found = {}
-    for key, name, rows in (("diversion", leading, near), ("diversion_all", "all of val", val)):
-        stream = make_stream(name, _kept(answers, bundle, rows), answers.target[rows].tolist(), site)
+    for key, name, rows in (
+        ("diversion", leading, near_rows(answers, "val", leading)),
+        ("diversion_all", "all of val", answers.rows("val")),
+    ):
+        known = bundle.manifest.out_of_distribution
+        stream = stream_of(name, answers, rows, site, temperature=bundle.temperature, known=known)
         curve = diversion(stream, rule, site)
         found[key] = asdict(curve) if curve else None
     return found
-
-
-def _kept(answers: Answers, bundle: Bundle, rows: NDArray[np.intp]) -> list[Prediction]:
-    """The predictions that answers were."""
-    known = bundle.manifest.out_of_distribution
-    features = answers.features[rows]
-    familiarity = [None] * len(rows) if known is None else Familiarity(known).score(features).tolist()
-    return [
-        Prediction(logits, softmax(logits, bundle.temperature), seen, bundle.labels, 0.0, familiar)
-        for logits, seen, familiar in zip(answers.int8_logits[rows], features, familiarity, strict=True)
-    ]
 
 
 def _mistakes(answers: Answers, temperature: float) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ import pytest
 from device.classify import Prediction, softmax
 from device.decide import Rule
 from device.route import DEFAULT_SITE, Costs
-from trainer.diversion import ACCEPT_PROBS, Outcome, Stream, diversion, make_stream, outcome, still_decision
+from trainer.diversion import ACCEPT_PROBS, Outcome, diversion, outcome, still_decision
+from trainer.stream import Stream, make_stream
 
 LABELS = ("cardboard", "glass", "paper", "trash")
 RULE = Rule(accept_prob=0.8, frame_correlation=0.8, min_frames=2, max_frames=8, temperature=1.0)
