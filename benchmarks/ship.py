@@ -31,21 +31,16 @@ from trainer.ship import Outcome, Tell, open_parcel, ship_to
 from trainer.sign import sign_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # the loopback sshd and the fake bin are the tests' own
+sys.path.insert(0, str(ROOT / "tests"))  # the loopback sshd, the simulated and the fake bin are the tests' own
 
 from loopback import Wire, program, running_sshd  # noqa: E402
+from sim_bin import WASTEBIN, write_config  # noqa: E402
 
 OUT = Path(__file__).with_suffix(".json")
 MOST_TO_LIVE_S = 15.0
 MOST_GAP_S = 2.0
 MANY = 20
 TRIAL_S = 30
-CONFIG = """
-camera.source = "sim:seed=1"
-models.store = "models"
-models.signers = "keys/allowed_signers"
-events.path = "events.db"
-"""
 
 
 class Gaps:
@@ -79,9 +74,8 @@ def one_bin(folder: Path) -> dict[str, float]:
     bundle = Path(shutil.copytree(ROOT / "models" / "nano", folder / "nano"))
     sign_bundle(bundle, keys)
     parcel = open_parcel(bundle)
-    config = folder / "bin.toml"
-    config.write_text(CONFIG)
-    wastebin = program(folder / "wastebin", "-c", "from device.cli import main; main()")
+    config = write_config(folder)
+    wastebin = program(folder / "wastebin", *WASTEBIN)
     words = [sys.executable, "-m", "benchmarks.ship", str(config)]
     with running_sshd(folder / "sshd", f"{wastebin} models remote --config {config}") as sshd:
         wire = Wire(sshd.port)

@@ -71,14 +71,14 @@ def check_all(
     config_path: Path | None,
     *,
     machine: Machine | None = None,
-    load_bundle: Callable[[Path | None], BundleFacts] | None = None,
+    load_bundle: Callable[[Path], BundleFacts] | None = None,
 ) -> list[Check]:
     """Everything that can be told without touching the hardware, in the order in which to mend it.
 
     Args:
         config_path: the configuration; None for the built-in one.
         machine: where to look; this one if None.
-        load_bundle: verifies the bundle in a folder, the factory bundle for None; `bundle.load_bundle` if None.
+        load_bundle: verifies the bundle in a folder; `bundle.load_bundle` if None.
 
     Returns:
         One check only, a refusal, on a 32-bit system: nothing else matters there.
@@ -91,7 +91,7 @@ def check_all(
     checks += [_check_import(machine, "opencv", "cv2", "pip install 'opencv-python-headless>=4.11'")]
     config = None
     if all(check.ok for check in checks):
-        config, settings = _check_settings(config_path, load_bundle or _load_bundle)
+        config, settings = _check_settings(config_path, load_bundle)
         checks += settings
     else:
         # Reading a configuration loads OpenCV.
@@ -154,16 +154,12 @@ def _check_onnxruntime(machine: Machine) -> Check:
 # ------------------------------------------------------------------------------------- model and configuration
 
 
-def _load_bundle(path: Path | None) -> BundleFacts:
-    from device.bundle import factory_bundle_path, load_bundle
-
-    return load_bundle(path or factory_bundle_path())
-
-
 def _check_settings(
-    config_path: Path | None, load_bundle: Callable[[Path | None], BundleFacts]
+    config_path: Path | None, load: Callable[[Path], BundleFacts] | None
 ) -> "tuple[Config | None, list[Check]]":
+    from device.bundle import load_bundle
     from device.config import load_config
+    from device.model import served_path
 
     where = str(config_path) if config_path else "the built-in one"
     name, cure = "configuration", "correct the file, then run: wastebin doctor"
@@ -172,9 +168,10 @@ def _check_settings(
     except ConfigError as exc:
         return None, [Check(name, False, problem, cure) for problem in exc.problems]
     try:
-        bundle = load_bundle(config.model.path)
+        bundle = (load or load_bundle)(served_path(config, None))
     except WastebinError as exc:
-        model = Check("model", False, str(exc), "install wastebin again, or name another bundle: [model] path")
+        cure = "go back: wastebin models rollback; or install wastebin again, or name another bundle: [model] path"
+        model = Check("model", False, str(exc), cure)
         return config, [Check(name, True, where), model]
     model = Check("model", True, f"{bundle.name} {bundle.version}")
     try:
@@ -342,4 +339,4 @@ def _check_service(machine: Machine) -> Check:
     for folder in ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"):
         if (machine.root / folder / "wastebin.service").exists():
             return Check("service", True, f"/{folder}/wastebin.service")
-    return Check("service", None, "does not start by itself", "sudo cp systemd/wastebin.service /etc/systemd/system/")
+    return Check("service", None, "does not start by itself", "sudo wastebin install")

@@ -3,7 +3,7 @@
     Wishes, Hands -> steps -> [Step] -> carry_out -> Report per step: there, made, would be made
 
 Each step looks first and changes only what is not as it must be, so that a second run changes nothing and one that was
-cut off is gone on with. `trainer provision` runs this very code on the device. It must never overwrite a configuration
+cut off is gone on with: nothing that a later step has to know is kept in memory alone. `trainer provision` runs this very code on the device. It must never overwrite a configuration
 that somebody may have edited, and never take a trusted key away: it adds lines.
 """
 
@@ -36,6 +36,8 @@ _UNITS: Final = Path("etc/systemd/system")
 _WATCHDOG: Final = Path("etc/systemd/system.conf.d/wastebin-watchdog.conf")
 _UDEV: Final = Path("etc/udev/rules.d/60-wastebin-gpio.rules")
 _SSHD: Final = Path("etc/ssh/sshd_config.d/wastebin.conf")
+_RESTART_DUE: Final = Path("run/wastebin-restart-due")
+"""There from before a unit changes until the service has started with it; a boot forgets it, and starts it too."""
 
 _UDEV_RULE: Final = (
     '# As Raspberry Pi OS has it: the pins are for a group.\nSUBSYSTEM=="gpio", GROUP="gpio", MODE="0660"\n'
@@ -156,7 +158,6 @@ def carry_out(wanted: Sequence[Step], *, dry_run: bool) -> Iterator[Report]:
 
 def steps(wishes: Wishes, hands: Hands) -> list[Step]:
     """Everything that a bin needs, in order; what comes later relies on what came before."""
-    changed = _Changed()
     lines = [
         _lines(hands, _ETC / "allowed_signers", wishes.signers, "who may sign models"),
         _lines(hands, _ETC / "authorized_keys", wishes.authorized_keys, "who may deliver models"),
@@ -169,22 +170,11 @@ def steps(wishes: Wishes, hands: Hands) -> list[Step]:
         *(step for step in lines if step is not None),
         *([_ssh_door(hands)] if wishes.authorized_keys else []),
         _file(hands, _UDEV, _UDEV_RULE, _reload_udev),
-        _file(hands, _UNITS / UNIT, _our_unit(UNIT), changed.note),
-        *_pins(hands, wishes, changed),
+        _unit(hands, _UNITS / UNIT, _our_unit(UNIT)),
+        *_pins(hands, wishes),
         _file(hands, _WATCHDOG, _our_unit("wastebin-watchdog.conf"), lambda h: h.must("systemctl", "daemon-reexec")),
-        _service(hands, changed),
+        _service(hands),
     ]
-
-
-class _Changed:
-    """Remembers that the service has to start again."""
-
-    def __init__(self) -> None:
-        self.is_so = False
-
-    def note(self, hands: Hands) -> None:
-        hands.must("systemctl", "daemon-reload")
-        self.is_so = True
 
 
 def _groups(hands: Hands) -> Step:
@@ -273,9 +263,27 @@ def _file(hands: Hands, path: Path, text: str, then: Callable[[Hands], object]) 
 
     def make() -> None:
         _write(full, text)
-        then(hands)
+        try:
+            then(hands)
+        except InstallError:
+            full.unlink()  # or the next run would take it for done
+            raise
 
-    return Step(f"file /{path}", lambda: full.is_file() and full.read_text(encoding="utf-8") == text, make)
+    return Step(f"file /{path}", lambda: _holds(full, text), make)
+
+
+def _unit(hands: Hands, path: Path, text: str) -> Step:
+    full = hands.root / path
+
+    def make() -> None:
+        (hands.root / _RESTART_DUE).touch()
+        _write(full, text)
+
+    return Step(f"file /{path}", lambda: _holds(full, text), make)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def _ssh_door(hands: Hands) -> Step:
@@ -293,33 +301,36 @@ def _reload_udev(hands: Hands) -> None:
     hands.must("udevadm", "trigger", "--subsystem-match=gpio")
 
 
-def _pins(hands: Hands, wishes: Wishes, changed: _Changed) -> Iterator[Step]:
+def _pins(hands: Hands, wishes: Wishes) -> Iterator[Step]:
     path = _UNITS / f"{UNIT}.d" / "pins.conf"
     full = hands.root / path
 
     def remove() -> None:
+        (hands.root / _RESTART_DUE).touch()
         full.unlink()
-        changed.note(hands)
 
     if wishes.pins == "mock":
-        yield _file(hands, path, _MOCK_PINS, changed.note)
+        yield _unit(hands, path, _MOCK_PINS)
     elif wishes.pins == "lgpio":
         yield Step(f"no file /{path}", lambda: not full.exists(), remove)
 
 
-def _service(hands: Hands, changed: _Changed) -> Step:
+def _service(hands: Hands) -> Step:
+    restart_due = hands.root / _RESTART_DUE
+
     def is_there() -> bool:
         is_enabled = hands.run(["systemctl", "is-enabled", "--quiet", UNIT]).returncode == 0
-        return is_enabled and not changed.is_so and _is_active(hands) and _runs_this(hands)
+        return is_enabled and not restart_due.exists() and _is_active(hands) and _runs_this(hands)
 
     def make() -> None:
+        hands.must("systemctl", "daemon-reload")
         hands.must("systemctl", "enable", "--quiet", UNIT)
         # Not waited for: a start that fails is tried for ever, and systemctl would wait as long.
         hands.must("systemctl", "restart", "--no-block", UNIT)
         for _ in range(round(START_S / LOOK_S)):
             hands.sleep(LOOK_S)
             if _is_active(hands):
-                changed.is_so = False
+                restart_due.unlink(missing_ok=True)
                 return
             if hands.run(["systemctl", "is-failed", "--quiet", UNIT]).returncode == 0:
                 break

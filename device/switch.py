@@ -26,6 +26,8 @@ __all__ = ["FixedStore", "Opens", "Started", "Store", "Switch", "start_model"]
 POLL_S: Final = 1.0
 RETRY_S: Final = 10.0
 """After so long a change of the store that the disk refused is tried again."""
+CHANGE_S: Final = 2.0
+"""So long a stop waits for a change of the store: a few fsyncs on a slow card."""
 
 Opens = Callable[[str | None], Model]
 """Opens a release, golden pictures included; None is the factory model."""
@@ -236,7 +238,12 @@ class Switch:
                 self._poll()
 
     def stopped(self) -> None:
-        """The bin was asked to stop: a trial in which nothing has failed so far keeps its tries; waits for the disk."""
+        """The bin was asked to stop: a verdict on its way is told, and a trial in which nothing has failed so far keeps
+        its tries; waits for the disk.
+        """
+        if self._errand is not None and self._errand.thread is not None:
+            self._errand.thread.join(CHANGE_S)
+            self._follow_errand(self._errand, self._clock())
         if self._trial is None or self._release is None or self._trial.failure is not None or self._trial.good_s == 0:
             return
         if self._engine.model_error is not None:

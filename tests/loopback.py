@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -25,11 +26,18 @@ class Sshd:
         port: on 127.0.0.1.
         host_key: its public key, `type base64`.
         client_key: the private key that it lets in.
+        pid: of the process that listens.
     """
 
     port: int
     host_key: str
     client_key: Path
+    pid: int
+
+    @property
+    def has_visitors(self) -> bool:
+        """Whether a connection is open; what was started over one that was cut may run on."""
+        return bool(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().strip())
 
     def known_hosts(self, path: Path, *ports: int) -> Path:
         """Write a file that vouches for this sshd, also behind other ports."""
@@ -43,10 +51,15 @@ def public_line(private: Path) -> str:
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
+    """A port on which nobody listens.
+
+    Not one of those that the kernel gives away by itself, or a connection might have it before it is listened on.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as made, contextlib.suppress(OSError):
+            made.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -71,7 +84,7 @@ def running_sshd(folder: Path, forced: str | None = None) -> Iterator[Sshd]:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
     try:
         _wait_for(port, process)
-        yield Sshd(port, " ".join(public_line(host_key).split()[:2]), client_key)
+        yield Sshd(port, " ".join(public_line(host_key).split()[:2]), client_key, process.pid)
     finally:
         process.terminate()
         process.wait(DEADLINE_S)

@@ -19,7 +19,7 @@ from trainer.data import open_dataset
 from trainer.dataset import Source
 from trainer.errors import GateError, StageMissing
 from trainer.fetch import fetch_serving
-from trainer.fleet import Fleet, View, ship_bundle
+from trainer.fleet import Fleet, View, is_begun, ship_bundle
 from trainer.gate import Verdict, judge, name_all, withheld
 from trainer.keys import Keys
 from trainer.link import Access
@@ -164,17 +164,11 @@ def _shipped(run: Path) -> list[Bundle]:
 
 
 def _ship(run: Path, bundle: Bundle, delivery: Delivery) -> list[Outcome]:
-    folder = run / "packed" / "bundle"
+    folder = bundle.path
     outcomes = ship_bundle(
-        folder, delivery.keys, delivery.fleet, delivery.access, delivery.view, resume=_is_begun(folder, bundle)
+        folder, delivery.keys, delivery.fleet, delivery.access, delivery.view, resume=is_begun(bundle)
     )
     kept = run / "shipped" / bundle.version
     if any(outcome.is_live for outcome in outcomes) and not kept.exists():
         shutil.copytree(folder, kept)
     return outcomes
-
-
-def _is_begun(folder: Path, bundle: Bundle) -> bool:
-    """Whether the report beside a bundle is about that bundle, and not about one that lay there before."""
-    report = folder.with_name(f"{folder.name}.ship.json")
-    return report.is_file() and f'"release": "{bundle.version}"' in report.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from device.bundle import Bundle
 from device.fields import build
 from trainer.errors import ShipError
 from trainer.keys import Keys
@@ -24,7 +25,7 @@ from trainer.ship import Outcome, Tell, open_parcel, ship_to
 from trainer.sign import sign_bundle
 from trainer.stage import write_atomic
 
-__all__ = ["AT_ONCE", "Fleet", "Report", "View", "load_fleet", "make_fleet", "roll_out", "ship_bundle"]
+__all__ = ["AT_ONCE", "Fleet", "Report", "View", "is_begun", "load_fleet", "make_fleet", "roll_out", "ship_bundle"]
 
 AT_ONCE: Final = 8
 """So many bins are asked at the same time, and as many may have been asked when one speaks against a model."""
@@ -147,12 +148,13 @@ class Report:
     """How shipping one release ended, bin by bin, in a file beside the bundle.
 
     Attributes:
-        path: that file.
+        path: that file, `<folder of the bundle>.ship.json`.
         outcomes: by name of the host.
     """
 
-    def __init__(self, path: Path, release: str) -> None:
-        self.path = path
+    def __init__(self, bundle: Path, release: str) -> None:
+        folder = bundle.resolve()
+        self.path = folder.with_name(f"{folder.name}.ship.json")
         self.outcomes: dict[str, Outcome] = {}
         self._release = release
 
@@ -187,6 +189,15 @@ class Report:
         self.save()
 
 
+def is_begun(bundle: Bundle) -> bool:
+    """Whether this very bundle has been shipped from its folder before, so that it can be gone on with."""
+    try:
+        Report(bundle.path, bundle.version).load()
+    except ShipError:
+        return False
+    return True
+
+
 class View(Protocol):
     """Shows a rollout while it runs."""
 
@@ -200,7 +211,7 @@ def ship_bundle(
     """Sign a bundle where it is not, and bring it to every bin of a fleet.
 
     Args:
-        bundle: its folder; the report is written beside it, as `<folder>.ship.json`.
+        bundle: its folder; the report is written beside it, see `Report`.
         keys: sign it.
         resume: go on with a rollout of this very bundle: bins that have it are not asked again.
 
@@ -215,8 +226,7 @@ def ship_bundle(
     """
     sign_bundle(bundle, keys)
     parcel = open_parcel(bundle)
-    folder = bundle.resolve()
-    report = Report(folder.with_name(f"{folder.name}.ship.json"), parcel.release)
+    report = Report(bundle, parcel.release)
     if resume:
         report.load()
     before = dict(report.outcomes)

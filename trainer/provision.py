@@ -4,7 +4,8 @@
 
 Each step looks first: a second run changes nothing, and one that was cut off is gone on with. A release of the program
 is a folder of its own under /opt/wastebin.releases; what runs is a link, turned in one step. When the new one does not
-get ready and stay so, the link is turned back, the old one runs again, and the reason is told. It must never touch a
+get ready and stay so, the link is turned back, the old one runs again, and the reason is told; until then a second link
+names the old one, so that this holds for a run that was cut off, too. It must never touch a
 machine that `judge` has not let pass.
 """
 
@@ -22,6 +23,7 @@ from trainer.wheels import Target, Wheels
 __all__ = ["Facts", "Plan", "Report", "Runs", "Tell", "judge", "look", "plan_for", "provision"]
 
 LINK: Final = "/opt/wastebin"
+WAY_BACK: Final = "/opt/wastebin.before"
 RELEASES: Final = "/opt/wastebin.releases"
 LEAST_FREE_MB: Final = 1500
 PYTHONS: Final = ("3.11", "3.12", "3.13")
@@ -52,6 +54,7 @@ for path in /dev/video*; do [ -e "$path" ] && echo "camera=$path"; done
 for path in /dev/gpiochip*; do [ -e "$path" ] && echo "pins=$path"; done
 [ -d /opt/wastebin ] && [ ! -L /opt/wastebin ] && echo "in_the_way=/opt/wastebin"
 echo "current=$(basename "$(readlink /opt/wastebin)")"
+echo "before=$(basename "$(readlink /opt/wastebin.before)")"
 for path in /opt/wastebin.releases/*/complete; do
     [ -e "$path" ] && echo "release=$(basename "$(dirname "$path")")"
 done
@@ -79,6 +82,7 @@ class Facts:
         user: who we are there.
         is_root: whether we may become root without a password.
         current: the release of the program that its link names; empty when there is none.
+        before: the one that ran before, while `current` has not proved itself yet; else empty.
         releases: those that are installed whole.
         packages, offered: of those that we may want, the installed ones and the ones that its archives offer.
         in_the_way: what stands where our link has to be; empty when nothing does.
@@ -99,6 +103,7 @@ class Facts:
     pins: tuple[str, ...]
     in_the_way: str
     current: str
+    before: str
     releases: frozenset[str]
     packages: frozenset[str]
     offered: frozenset[str]
@@ -172,6 +177,7 @@ async def look(link: Runs) -> Facts:
         pins=tuple(found.get("pins", ())),
         in_the_way=one("in_the_way"),
         current=one("current"),
+        before=one("before"),
         releases=frozenset(found.get("release", ())),
         packages=frozenset(found.get("package", ())),
         offered=frozenset(found.get("offered", ())),
@@ -264,6 +270,8 @@ async def provision(
     trusted = _lines(signers), _lines(authorized_keys)
     machine = _Machine(link, facts.user)
     program = f"{RELEASES}/{wheels.name}"
+    before = facts.before if facts.current == wheels.name else facts.current
+    way_back = before if before in facts.releases else ""
 
     async def step(what: str, is_there: bool, make: Callable[[], Awaitable[object]]) -> None:
         if not is_there and not dry_run:
@@ -274,7 +282,8 @@ async def provision(
     await step(f"packages {', '.join(plan.packages)}", not missing, lambda: machine.install_packages(missing))
     is_sent = wheels.name in facts.releases
     await step(f"program {wheels.name}", is_sent, lambda: machine.unpack(program, pack(wheels)))
-    await step(f"link {LINK} to it", facts.current == wheels.name, lambda: machine.turn_link(wheels.name))
+    is_linked = facts.current == wheels.name
+    await step(f"link {LINK} to it", is_linked, lambda: machine.turn_link(wheels.name, way_back))
     if dry_run and facts.current != wheels.name:
         tell(Report("then: wastebin install, with its own steps", "would be made"))
         return
@@ -282,16 +291,16 @@ async def provision(
         reports = await machine.install(plan, *trusted, dry_run=dry_run)
         for report in reports:
             tell(report)
-        if not dry_run and any(report.state == "made" for report in reports):
+        if not dry_run and (way_back or any(report.state == "made" for report in reports)):
             await machine.settle()
     except ProvisionError as error:
-        if facts.current in ("", wheels.name) or facts.current not in facts.releases:
+        if dry_run or not way_back:
             raise
-        await machine.turn_link(facts.current)
+        await machine.turn_link(way_back)
         await machine.install(plan, "", "", dry_run=False)
-        raise ProvisionError(f"{error}; {facts.current} runs again") from error
-    if not dry_run and facts.current != wheels.name:
-        await machine.forget_all_but(wheels.name, facts.current)
+        raise ProvisionError(f"{error}; {way_back} runs again") from error
+    if not dry_run and (way_back or not is_linked):
+        await machine.forget_all_but(wheels.name, way_back)
 
 
 class _Machine:
@@ -322,9 +331,14 @@ class _Machine:
             "installing the program",
         )
 
-    async def turn_link(self, name: str) -> None:
-        target = shlex.quote(f"wastebin.releases/{name}")
-        await self._must(f"ln -sfn {target} {LINK}.new && mv -T {LINK}.new {LINK} && sync", STEP_S, f"linking {LINK}")
+    async def turn_link(self, name: str, way_back: str = "") -> None:
+        before = f"ln -sfn {shlex.quote(f'wastebin.releases/{way_back}')} {WAY_BACK}" if way_back else "true"
+        target, after = shlex.quote(f"wastebin.releases/{name}"), "true" if way_back else f"rm -f {WAY_BACK}"
+        await self._must(
+            f"{before} && ln -sfn {target} {LINK}.new && mv -T {LINK}.new {LINK} && {after} && sync",
+            STEP_S,
+            f"linking {LINK}",
+        )
 
     async def install(self, plan: Plan, signers: str, keys: str, *, dry_run: bool) -> list[Report]:
         words = [f"{LINK}/bin/wastebin", "install", "--json", "--camera", plan.camera]
@@ -352,9 +366,12 @@ class _Machine:
         )
 
     async def forget_all_but(self, *names: str) -> None:
+        """The newest has proved itself."""
         kept = " ".join(f"! -name {shlex.quote(name)}" for name in names if name)
         await self._must(
-            f"find {RELEASES} -mindepth 1 -maxdepth 1 {kept} -exec rm -rf {{}} +", STEP_S, "removing older programs"
+            f"rm -f {WAY_BACK} && find {RELEASES} -mindepth 1 -maxdepth 1 {kept} -exec rm -rf {{}} +",
+            STEP_S,
+            "removing older programs",
         )
 
     async def _must(self, script: str, deadline_s: float, what: str, data: bytes = b"") -> str:

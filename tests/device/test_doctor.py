@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from device import doctor as doctor_module
+from device.bundle import factory_bundle_path
 from device.calibration import Calibration, Done, save_calibration
 from device.doctor import Check, check_all
 from device.errors import BundleNotFound
@@ -218,20 +219,36 @@ def test_a_material_of_the_model_without_a_bin_is_a_line(pi: Machine, file: Path
 
 
 def test_a_damaged_model_is_a_line_and_the_rest_is_still_looked_at(pi: Machine, file: Path) -> None:
-    asked: list[Path | None] = []
+    asked: list[Path] = []
 
-    def load(path: Path | None) -> Bundle:
+    def load(path: Path) -> Bundle:
         asked.append(path)
         raise BundleNotFound("models/x: no manifest.json there")
 
     file.write_text(file.read_text() + '[model]\npath = "models/x"\n')
     checks = check_all(file, machine=pi, load_bundle=load)
-    cure = "install wastebin again, or name another bundle: [model] path"
+    cure = "go back: wastebin models rollback; or install wastebin again, or name another bundle: [model] path"
     assert [check for check in checks if not check.ok] == [
         Check("model", False, "models/x: no manifest.json there", cure)
     ]
     assert checks[-1].name == "service"
     assert asked == [file.parent / "models/x"]
+
+
+def test_the_model_that_is_looked_at_is_the_one_that_runs(pi: Machine, file: Path, tmp_path: Path) -> None:
+    asked: list[Path] = []
+
+    def load(path: Path) -> Bundle:
+        asked.append(path)
+        return Bundle()
+
+    file.write_text(file.read_text() + f'[models]\nstore = "{tmp_path / "models"}"\n')
+    check_all(file, machine=pi, load_bundle=load)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "current").symlink_to("releases/5-aaaaaaaaaaaa")
+    (tmp_path / "models" / "state.json").touch()  # damaged: what the link names goes on
+    check_all(file, machine=pi, load_bundle=load)
+    assert asked == [factory_bundle_path(), tmp_path / "models" / "releases" / "5-aaaaaaaaaaaa"]
 
 
 def test_a_pi_without_a_camera_says_how_to_look_for_it(pi: Machine, root: Path, file: Path) -> None:
@@ -268,7 +285,7 @@ def test_a_laptop_is_told_of_the_demo_instead_of_being_called_broken(pi: Machine
         Check("camera", None, "there is no /dev/video*; this is no Raspberry Pi", demo),
         Check("pins", None, "there is no /dev/gpiochip*; this is no Raspberry Pi", demo),
         Check("power and heat", None, "known on a Raspberry Pi only"),
-        Check("service", None, "does not start by itself", "sudo cp systemd/wastebin.service /etc/systemd/system/"),
+        Check("service", None, "does not start by itself", "sudo wastebin install"),
     ]
 
 
@@ -381,7 +398,7 @@ def test_without_the_file_of_the_kernel_the_firmware_is_asked(pi: Machine, root:
 
 def test_a_bin_that_does_not_start_by_itself_is_worth_knowing(pi: Machine, root: Path, file: Path) -> None:
     (root / "etc/systemd/system/wastebin.service").unlink()
-    cure = "sudo cp systemd/wastebin.service /etc/systemd/system/"
+    cure = "sudo wastebin install"
     assert ailing(pi, file) == [Check("service", None, "does not start by itself", cure)]
 
 

@@ -38,6 +38,7 @@ class Computer:
         root: its files.
         starts: what the service does when it is started: `ready`, `fails` for ever, or `refuses` with exit status 78.
         run_by: the installation that the running service is of.
+        refused: a command that fails.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Computer:
     enabled: bool = False
     active: bool = False
     commands: list[str] = field(default_factory=list)
+    refused: str = ""
     slept_s: float = 0.0
 
     def hands(self) -> Hands:
@@ -75,6 +77,8 @@ class Computer:
                 output = "17\n"
             case ["journalctl", *_]:
                 output = "Started wastebin.\nerror: camera usb:0: not there; plug it in\nFailed.\n"
+            case words if " ".join(words) == self.refused:
+                is_so = False
             case words:
                 self.commands.append(" ".join(words))
                 self.change(words)
@@ -138,8 +142,8 @@ def test_a_bare_machine_becomes_a_bin(computer: Computer) -> None:
         f"install -d -o wastebin -g wastebin -m 0755 {root}/var/lib/wastebin",
         "udevadm control --reload",
         "udevadm trigger --subsystem-match=gpio",
-        "systemctl daemon-reload",
         "systemctl daemon-reexec",
+        "systemctl daemon-reload",
         "systemctl enable --quiet wastebin.service",
         "systemctl restart --no-block wastebin.service",
     ]
@@ -166,6 +170,27 @@ def test_a_run_that_was_cut_off_is_gone_on_with(computer: Computer) -> None:
     for _ in range(6):
         next(todo)
     assert install(computer) == [(what, "there") for what in BARE[:6]] + [(what, "made") for what in BARE[6:]]
+
+
+def test_a_run_that_was_cut_off_before_the_service_knew_of_its_new_unit_is_gone_on_with(computer: Computer) -> None:
+    install(computer)
+    for wishes in (Wishes(pins="mock"), Wishes(pins="lgpio")):
+        todo = carry_out(steps(wishes, computer.hands()), dry_run=False)
+        while "pins.conf" not in next(todo).what:
+            pass
+        assert install(computer, wishes)[-1] == (SERVICE, "made")
+        assert install(computer, wishes)[-1] == (SERVICE, "there")
+
+
+def test_a_file_that_nobody_could_be_told_of_is_made_again(computer: Computer) -> None:
+    computer.refused = "sshd -t"
+    wishes = Wishes(authorized_keys="ssh-ed25519 A\n")
+    for _ in range(2):
+        with pytest.raises(InstallError, match="sshd -t: ended with 1 and said: nothing"):
+            install(computer, wishes)
+        assert not (computer.root / "etc/ssh/sshd_config.d/wastebin.conf").exists()
+    computer.refused = ""
+    assert ("file /etc/ssh/sshd_config.d/wastebin.conf", "made") in install(computer, wishes)
 
 
 def test_a_configuration_that_is_there_is_never_touched(computer: Computer) -> None:

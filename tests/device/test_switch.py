@@ -463,6 +463,14 @@ def test_a_stop_in_which_the_disk_refuses_is_a_stop_all_the_same():
     assert day.store.state.tries_left == 2
 
 
+def test_a_stop_right_after_the_verdict_tells_it():
+    day = on_trial()
+    while day.store.state.phase == "trial":
+        day.step()
+    day.switch.stopped()  # before another step
+    assert day.details()[-1] == KEPT
+
+
 def test_a_stop_without_a_trial_changes_nothing():
     day = Day()
     day.live(2.0)

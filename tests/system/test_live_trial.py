@@ -16,6 +16,7 @@ from bad_models import crashes_near, swapped_colours, write_bad
 from bundles import WEIGHTS, network
 from numpy.typing import NDArray
 from signed import make_key, members_of, sign, signer_line, tar_of
+from sim_bin import WASTEBIN, wait_for, wait_until_sorting, write_config
 
 from device.events import read_events
 from device.looks import keep_look, looks_folder
@@ -26,14 +27,6 @@ DEADLINE_S = 600
 T0 = 1_790_000_000
 TRAY_LEVEL = -0.1
 """Mean feature of the simulator's empty tray."""
-
-CONFIG = """
-camera.source = "sim:seed=1"
-models.store = "models"
-models.signers = "signers"
-events.path = "events.db"
-"""
-COMMAND = (sys.executable, "-c", "from device.cli import main; main()")
 
 
 @dataclass
@@ -46,10 +39,6 @@ class Site:
     old: str = ""
     processes: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
-    @property
-    def config(self) -> Path:
-        return self.folder / "bin.toml"
-
     def ship(self, sequence: int, model: bytes | None = None, weights: NDArray[np.float32] = WEIGHTS) -> str:
         """Sign a bundle around this network and take it in; not active yet."""
         bundle = write_bad(self.folder / f"shipped-{sequence}", model or network(), weights, sequence=sequence)
@@ -58,7 +47,7 @@ class Site:
 
     def wastebin(self, *arguments: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [*COMMAND, *arguments, "--config", str(self.config), "--json"],
+            [sys.executable, *WASTEBIN, *arguments, "--config", str(self.folder / "bin.toml"), "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -81,9 +70,11 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     key = make_key(tmp_path / "key")
-    (tmp_path / "signers").write_text(signer_line(key))
-    (tmp_path / "bin.toml").write_text(CONFIG)
-    site = Site(tmp_path, key, ReleaseStore(tmp_path / "models", tmp_path / "signers"))
+    signers = tmp_path / "keys" / "allowed_signers"
+    signers.parent.mkdir()
+    signers.write_text(signer_line(key))
+    write_config(tmp_path)
+    site = Site(tmp_path, key, ReleaseStore(tmp_path / "models", signers))
     site.old = site.ship(T0)
     site.store.begin_trial(site.old)
     site.store.commit(site.old)
@@ -92,14 +83,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         if process.poll() is None:  # its test has failed
             process.kill()
             process.communicate()
-
-
-def wait_sorting(process: "subprocess.Popen[str]") -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line).get("state") == "watching":
-            return
-    raise AssertionError(process.stderr.read() if process.stderr else "")
 
 
 def end(process: "subprocess.Popen[str]") -> str:
@@ -111,7 +94,7 @@ def end(process: "subprocess.Popen[str]") -> str:
 def test_a_good_release_is_activated_beside_a_running_bin_and_kept(site: Site):
     new = site.ship(T0 + 1)
     bin_ = site.start()
-    wait_sorting(bin_)
+    wait_until_sorting(bin_)
     done = site.wastebin("models", "activate", new, "--wait", "300")
     out, err = done.communicate(timeout=DEADLINE_S)
     assert (done.returncode, err) == (0, "")
@@ -132,7 +115,7 @@ def test_a_release_that_names_the_bins_own_pictures_worse_is_refused_and_the_rea
     bad = site.ship(T0 + 1, *swapped_colours())
     before = site.state()
     bin_ = site.start()
-    wait_sorting(bin_)
+    wait_until_sorting(bin_)
     refused = site.wastebin("models", "activate", bad, "--wait", "300")
     out, err = refused.communicate(timeout=DEADLINE_S)
     why = f"{bad}: worse: names 0 of this bin's 6 labelled pictures right, the model in use 6 (6 are lost, 0 won"
@@ -140,8 +123,7 @@ def test_a_release_that_names_the_bins_own_pictures_worse_is_refused_and_the_rea
     assert (site.state(), site.store.refusal(bad)) == (before, err.removeprefix("error: ").strip())
     listed, _ = site.wastebin("models", "list").communicate(timeout=DEADLINE_S)
     assert json.loads(listed.splitlines()[0])["problem"].startswith(why)
-    while bin_.poll() is None and not site.models():
-        pass  # within a second
+    wait_for(lambda: bool(site.models()), "the refusal among the events")
     assert end(bin_) == ""
     assert [told.startswith(f"refused {bad}: {why}") for told in site.models()] == [True]
 
@@ -153,18 +135,16 @@ def test_a_release_that_brings_the_bin_down_is_given_up_after_three_tries(site: 
         return  # an Arm CPU divides without a trap
     bad = site.ship(T0 + 1, crashes_near(TRAY_LEVEL, 0.09))
     bin_ = site.start()
-    wait_sorting(bin_)
+    wait_until_sorting(bin_)
     site.store.begin_trial(bad)
     ends = []
-    while True:  # what systemd does
-        if bin_.poll() is not None:
-            bin_.communicate()
-            ends.append(bin_.returncode)
-            bin_ = site.start()
-        elif site.state().phase != "trial":
-            break
+    for _ in range(3):  # what systemd does
+        bin_.communicate(timeout=DEADLINE_S)
+        ends.append(bin_.returncode)
+        bin_ = site.start()
     assert ends == [-8] * 3
-    wait_sorting(bin_)
+    wait_for(lambda: site.state().phase != "trial", "the fourth start gives it up")
+    wait_until_sorting(bin_)
     assert end(bin_) == ""
     why = "it was started 3 times and did not prove itself in any"
     assert (site.state().serving, site.state().phase, site.state().reason) == (site.old, "rolled_back", why)
@@ -180,7 +160,7 @@ def test_a_bin_that_is_killed_at_any_moment_of_a_trial_runs_the_old_model_or_the
         trials += 1
         new = site.ship(T0 + trials)
         bin_ = site.start()
-        wait_sorting(bin_)
+        wait_until_sorting(bin_)
         site.store.begin_trial(new)
         killed = 0
         while site.state().phase == "trial":
@@ -188,7 +168,7 @@ def test_a_bin_that_is_killed_at_any_moment_of_a_trial_runs_the_old_model_or_the
             if killed > 0:
                 bin_ = site.start()
                 if is_up:
-                    wait_sorting(bin_)
+                    wait_until_sorting(bin_)
             kill(bin_, draw.uniform(0.0, 3.0))
             kills, killed = kills + 1, killed + 1
             assert site.state().serving in (site.old, new)
@@ -196,7 +176,7 @@ def test_a_bin_that_is_killed_at_any_moment_of_a_trial_runs_the_old_model_or_the
             assert killed <= 30, "a bin that is never let start counts no tries, but it was let start"
         assert (site.state().phase, site.state().serving) == ("rolled_back", site.old)
     bin_ = site.start()
-    wait_sorting(bin_)
+    wait_until_sorting(bin_)
     assert end(bin_) == ""
     tries = [told for told in site.models() if told.startswith("on trial")]
     assert all(told.endswith(("try 1 of 3", "try 2 of 3", "try 3 of 3")) for told in tries)

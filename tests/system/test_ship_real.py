@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from bundles import replace_file
 from loopback import Sshd, Wire, program, running_sshd
 from signed import FIRST, sign, signed_bundle, tar_of, tree
+from sim_bin import WASTEBIN, wait_for, wait_until_sorting, write_config
 
 from device.durable import hold
 from device.releases import ReleaseStore
@@ -23,13 +25,6 @@ from trainer.sign import sign_bundle
 
 T0 = 1_790_000_000
 DEADLINE_S = 180.0
-CONFIG = """
-camera.source = "sim:seed=1"
-models.store = "models"
-models.signers = "keys/allowed_signers"
-events.path = "events.db"
-"""
-WASTEBIN = ("-c", "from device.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +66,18 @@ class Site:
         return asyncio.run(ship_to(host, access, parcel, tell))
 
     def models(self) -> dict[str, bytes | str]:
-        """All of the store, once nobody uploads any more."""
-        with hold(self.store.root / "incoming", wait=True):
-            return tree(self.store.root)
+        """All of the store, once nobody works on it any more; a program may outlive its link, or only begin then."""
+        wait_for(lambda: not self.sshd.has_visitors and not self._is_worked_on, "the end of every visit")
+        return tree(self.store.root)
+
+    @property
+    def _is_worked_on(self) -> bool:
+        """Whether a process was started with this bin's configuration."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended meanwhile
+                if bytes(self.folder / "bin.toml") in path.read_bytes():
+                    return True
+        return False
 
 
 @pytest.fixture
@@ -89,9 +93,9 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def _site(folder: Path) -> Iterator[Site]:
     keys = init_keys(folder / "keys", "anna@laptop")
-    (folder / "bin.toml").write_text(CONFIG)
+    config = write_config(folder)
     wastebin = program(folder / "wastebin", *WASTEBIN)
-    with running_sshd(folder / "sshd", f"{wastebin} models remote --config {folder / 'bin.toml'}") as sshd:
+    with running_sshd(folder / "sshd", f"{wastebin} models remote --config {config}") as sshd:
         store = ReleaseStore(folder / "models", keys.allowed_signers)
         site = Site(folder, sshd, keys, store, "")
         parcel = open_parcel(site.bundle(T0))
@@ -228,8 +232,7 @@ def test_a_running_bin_goes_on_when_the_link_is_cut_and_the_model_is_live(site: 
     words = [sys.executable, *WASTEBIN, "run", "--pins", "mock", "--json", "--config", str(site.folder / "bin.toml")]
     bin_ = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(site.folder)})
     try:
-        assert bin_.stdout is not None
-        next(line for line in bin_.stdout if json.loads(line).get("state") == "watching")
+        wait_until_sorting(bin_)
         assert site.ship(parcel, Wire(site.sshd.port), cut_at="on trial").result == "lost"
         outcome = site.ship(parcel)
         assert (outcome.result in ("live", "already"), outcome.sent_bytes) == (True, 0), outcome.detail

@@ -142,7 +142,7 @@ def test_there_is_nothing_to_resume(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         path.write_text(text)
     with pytest.raises(ShipError, match=r"nano\.ship\.json: nothing of 1-a to go on with .*; ship it without --resume"):
-        Report(path, "1-a").load()
+        Report(tmp_path / "nano", "1-a").load()
 
 
 def test_the_end_is_a_table_and_a_sentence() -> None:

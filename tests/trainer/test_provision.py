@@ -28,6 +28,7 @@ camera=/dev/video0
 camera=/dev/video10
 pins=/dev/gpiochip0
 current=
+before=
 package=openssh-client
 offered=openssh-client
 offered=python3-venv
@@ -45,10 +46,12 @@ class Machine:
     Attributes:
         facts: what it says of itself.
         fails: words in a script that make it fail, such as `apt-get install`.
+        installs: how the bin's own steps go.
     """
 
     facts: str = PI
     fails: tuple[str, ...] = ()
+    installs: str = "made"
     did: list[str] = field(default_factory=list)
     sent: bytes = b""
     words: list[str] = field(default_factory=list)
@@ -67,11 +70,14 @@ class Machine:
         elif "venv" in script:
             self.did.append("venv")
         elif "ln -sfn" in script:
-            self.did.append("link " + shlex.split(script)[2].removeprefix("wastebin.releases/"))
+            said = shlex.split(script)
+            for at in (at for at, word in enumerate(said) if word == "-sfn"):
+                kind = "way back " if said[at + 2] == "/opt/wastebin.before" else "link "
+                self.did.append(kind + said[at + 1].removeprefix("wastebin.releases/"))
         elif "wastebin install" in script:
             self.did.append("install")
             self.words = shlex.split(script.split("; ")[-1])
-            out = json.dumps({"what": INSTALLED, "state": "made"}) + "\n"
+            out = json.dumps({"what": INSTALLED, "state": self.installs}) + "\n"
         elif "is-active" in script:
             self.did.append("settle")
         elif "find" in script:
@@ -233,6 +239,31 @@ def test_a_new_program_that_does_not_run_makes_room_for_the_old_one(reason: str)
     with pytest.raises(ProvisionError, match=f"{reason} does not work; 0.1.0-old runs again"):
         carry_out(machine)
     assert machine.did[-2:] == ["link 0.1.0-old", "install"]
+    assert machine.did.index("way back 0.1.0-old") < machine.did.index("link 0.2.0-new")
+
+
+CUT_OFF = COMPLETE.replace("before=", "before=0.1.0-old") + "release=0.1.0-old\n"
+
+
+@pytest.mark.parametrize("reason", ["wastebin install", "is-active"])
+def test_the_old_program_is_the_way_back_also_for_a_run_that_was_cut_off_after_the_link(reason: str) -> None:
+    machine = Machine(CUT_OFF, fails=(reason,))
+    with pytest.raises(ProvisionError, match=f"{reason} does not work; 0.1.0-old runs again"):
+        carry_out(machine)
+    assert machine.did[-2:] == ["link 0.1.0-old", "install"]
+
+
+def test_a_run_that_was_cut_off_watches_the_new_program_before_it_forgets_the_way_back() -> None:
+    machine = Machine(CUT_OFF, installs="there")
+    carry_out(machine)
+    assert machine.did == ["install", "settle", "forget 0.2.0-new  0.1.0-old"]
+
+
+def test_a_program_that_has_proved_itself_has_no_way_back() -> None:
+    machine = Machine(COMPLETE + "release=0.1.0-old\n", fails=("is-active",))
+    with pytest.raises(ProvisionError, match=r"is-active does not work$"):
+        carry_out(machine)
+    assert machine.did == ["install", "settle"]
 
 
 def test_an_upgrade_keeps_the_program_before_it() -> None:
