@@ -3,8 +3,9 @@
     Wishes, Hands -> steps -> [Step] -> carry_out -> Report per step: there, made, would be made
 
 Each step looks first and changes only what is not as it must be, so that a second run changes nothing and one that was
-cut off is gone on with: nothing that a later step has to know is kept in memory alone. `trainer provision` runs this very code on the device. It must never overwrite a configuration
-that somebody may have edited, and never take a trusted key away: it adds lines.
+cut off is gone on with: nothing that a later step has to know is kept in memory alone. `trainer provision` runs this
+very code on the device. It must never overwrite a configuration that somebody may have edited, and never take a trusted
+key away: it adds lines.
 """
 
 import tomllib
