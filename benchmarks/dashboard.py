@@ -101,13 +101,14 @@ def look_on(port: int, path: str, cookie: str, read: list[int]) -> None:
             read.append(len(data))
 
 
-def wait_for(port: int) -> None:
-    """Until somebody listens."""
-    while True:
+def wait_for(port: int, bin_: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
+    """Until it listens."""
+    while bin_.poll() is None:
         with socket.socket() as tried:
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
+    sys.exit(f"the bin ended with {bin_.returncode} before it served its dashboard")
 
 
 def measure(viewers: int) -> dict[str, float]:
@@ -126,7 +127,7 @@ def measure(viewers: int) -> dict[str, float]:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        wait_for(port)
+        wait_for(port, bin_)
         read: list[list[int]] = []
         threads = []
         for path in ("/live.mjpeg", "/api/live") * viewers:
@@ -156,7 +157,7 @@ def interactive_s() -> dict[str, float]:
             [sys.executable, "-m", "benchmarks.dashboard", "--child", name, str(port)], stdout=subprocess.DEVNULL
         )
         stack.callback(bin_.wait)
-        wait_for(port)
+        wait_for(port, bin_)
         playwright = stack.enter_context(sync_playwright())
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=sandbox)

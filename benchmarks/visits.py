@@ -10,10 +10,14 @@ beams; each correction of an item that the bin still remembers is one picture.
 By default a stub names the items, right in four of five: the network would take nine tenths of the time and is not what
 is tested. `--model` uses the bundle that came along, for fewer visits.
 
-Run: python -m benchmarks.visits [VISITS] [--seed N] [--model]
+They are played in parts, each in a bin of its own. With `--out` what a part came to is written down when it ends, and
+the same command goes on after the last one that did.
+
+Run: python -m benchmarks.visits [VISITS] [--seed N] [--model] [--out benchmarks/visits.json]
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -22,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from device.bundle import factory_bundle_path
@@ -44,17 +49,18 @@ from device.pins import open_pins
 from device.run import load_model
 from device.sensors import Sensors
 from device.simulator.camera import SimulatedCamera
+from device.simulator.feeling import SimulatedSensors
 from device.simulator.items import load_items
 from device.simulator.visits import Habits, Visit, script
 
 __all__ = ["IN_VIEW", "Outcome", "play"]
 
 IN_VIEW = 0.01
-HABITS = Habits(reach=0.5, jam=0.1, lid=0.1)
+HABITS = Habits(hands=0.5, jams=0.1, lids=0.1)
 BEAM_PINS = (2, 3, 4, 14, 15, 18)
 LID_PIN = 27
 REPORTED = 0.3
-PART = 500
+PART = 250
 
 
 @dataclass(slots=True)
@@ -82,10 +88,12 @@ class Outcome:
 
     def add(self, other: "Outcome") -> None:
         """Take another part in."""
-        for name in ("visits", "frames", "guarded", "decisions", "stuck", "landings", "pictures", "seconds"):
+        for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.counts += other.counts
-        self.wrongs += other.wrongs
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"seconds": round(self.seconds, 1)}
 
     def text(self) -> str:
         """For people."""
@@ -151,39 +159,33 @@ class _Day:
         self.rng = np.random.default_rng([seed, 0xDA7])
         self.log = EventLog(self.path, mono=lambda: self.engine.now_s)
         self.pins = open_pins("mock")
-        self.sensors = Sensors(SensorsConfig(None, LID_PIN, dict(zip(self.bins, BEAM_PINS, strict=True))), self.pins)
+        wired = SensorsConfig(None, LID_PIN, dict(zip(self.bins, BEAM_PINS, strict=True)))
+        self.sensors = Sensors(wired, self.pins)
+        felt = SimulatedSensors(self.sensors, wired, self.pins, lambda: self.camera)
         self.keeper = Keeper(self.path, config.gate.margin, self.log)
         drive = open_drive(
             default_outputs(self.bins), pins="mock", clock=lambda: self.engine.now_s, trace=self.trace.append,
             on_open=self._opened,
         )  # fmt: skip
-        self.engine = Engine(Gate(config.gate), model, site, drive, self.log, sensors=self.sensors)
-        self.falling: list[str] = []
+        self.engine = Engine(Gate(config.gate), model, site, drive, self.log, sensors=felt)
         self.made: list[int] = []
         self.errors: list[tuple[int, str]] = []
+        self.tries: Counter[int] = Counter()
         # What stuck waits for a retry, an alarm, or a hand.
         self.unsolved: dict[int, float] = {}
 
-    def pin(self, number: int) -> Any:
-        return self.pins.factory.pin(number)
-
     def _opened(self, bin_name: str) -> None:
-        visit = self.camera.visit
-        self.camera.flap_moved(bin_name)
-        if visit is None or not self.camera.rests_still:
-            return
-        if self.tries.get(visit.number, 0) < visit.sticks:
-            self.out.stuck += 1
-            self.unsolved[visit.number] = self.engine.now_s
-        else:
-            self.falling.append(bin_name)
-            self.out.landings += 1
-        self.tries[visit.number] = self.tries.get(visit.number, 0) + 1
-
-    tries: dict[int, int]
+        visit, camera = self.camera.visit, self.camera
+        if visit is not None and camera.rests_still:
+            self.tries[visit.number] += 1
+            if camera.would_fall:
+                self.out.landings += 1
+            else:
+                self.out.stuck += 1
+                self.unsolved[visit.number] = self.engine.now_s
+        camera.flap_moved(bin_name)
 
     def play(self) -> Outcome:
-        self.tries = {}
         start_s = time.perf_counter()
         while (frame := self.camera.read()) is not None:
             self._frame(frame)
@@ -200,13 +202,6 @@ class _Day:
     def _frame(self, frame: Frame) -> None:
         out, camera = self.out, self.camera
         out.frames += 1
-        lid = self.pin(LID_PIN)
-        (lid.drive_high if camera.lid_open else lid.drive_low)()
-        for bin_name in self.falling:
-            beam = self.pin(BEAM_PINS[self.bins.index(bin_name)])
-            beam.drive_low()
-            beam.drive_high()
-        self.falling.clear()
         if self.stub is not None:
             self.stub.visit = camera.visit
         before = len(self.trace)
@@ -300,18 +295,41 @@ def play(visits: int, *, seed: int = 0, real_model: bool = False) -> Outcome:
         return _Day(config, visits, seed, Path(name), real_model=real_model).play()
 
 
+def _played(out: Path | None, asked: dict[str, Any]) -> Outcome:
+    """What earlier runs of the same command came to."""
+    if out is None or not out.exists():
+        return Outcome()
+    body = json.loads(out.read_text(encoding="utf-8"))
+    if body["asked"] != asked:
+        sys.exit(f"{out}: holds the figures of {body['asked']}, not of {asked}; name another file, or remove it")
+    return Outcome(**{**body["played"], "counts": Counter(body["played"]["counts"])})
+
+
+def _write(out: Path, body: dict[str, Any]) -> None:
+    """Whole or not at all: whoever is cut off goes on from here."""
+    beside = out.with_suffix(".new")
+    beside.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    beside.replace(out)
+
+
 def main() -> None:
     """Play, print, and fail when something is wrong."""
     parser = argparse.ArgumentParser(description="Thousands of visits, with hands, jams and lids.")
     parser.add_argument("visits", type=int, nargs="?", default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", action="store_true", help="the bundle that came along names the items")
+    parser.add_argument("--out", type=Path, help="write the figures here after each part, and go on from there")
     given = parser.parse_args()
-    whole = Outcome()
+    # Pictures this small are not worth a second thread, which waits more than it works.
+    cv2.setNumThreads(1)
+    asked = {"visits": given.visits, "seed": given.seed, "model": given.model}
+    whole = _played(given.out, asked)
     while whole.visits < given.visits:
         part = min(PART, given.visits - whole.visits)
         whole.add(play(part, seed=given.seed + whole.visits // PART, real_model=given.model))
         print(f"{whole.visits} visits, {len(whole.wrongs)} wrong, {whole.seconds:.0f} s", file=sys.stderr, flush=True)
+        if given.out is not None:
+            _write(given.out, {"asked": asked, "played": whole.fields()})
     print(whole.text())
     if whole.wrongs:
         sys.exit(f"{len(whole.wrongs)} things are wrong")

@@ -18,7 +18,7 @@ from device.camera.locks import AUTOMATIC, Locks
 from device.config_types import Config
 from device.durable import Files, replace_file
 from device.errors import CalibrationError
-from device.outputs import HARD_LIMITS_US, FlapOutputs, LedOutputs
+from device.outputs import HARD_LIMITS_US, FlapOutputs, LedOutputs, OutputsConfig
 from device.region import LEAST_REGION_PX
 
 __all__ = ["FILE", "LAST_GOOD", "Calibration", "Done", "apply", "load_calibration", "save_calibration"]
@@ -52,8 +52,6 @@ class Calibration:
         locks: see `camera.locks.Locks`.
         size_px: of the picture that `region` belongs to.
         region: x, y, width, height in px.
-        sharpness_px: how wide the camera draws an edge, in px.
-        brightness: of the empty tray, 0-255.
         pulses_us: flap -> (closed, open).
         led_pins_bcm: lamp -> pin.
         threads: of one inference.
@@ -65,8 +63,6 @@ class Calibration:
     locks: Locks = AUTOMATIC
     size_px: tuple[int, int] | None = None
     region: tuple[int, int, int, int] | None = None
-    sharpness_px: float | None = None
-    brightness: float | None = None
     pulses_us: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     led_pins_bcm: Mapping[str, int] = field(default_factory=dict)
     threads: int | None = None
@@ -148,7 +144,7 @@ def apply(config: Config, calibration: Calibration) -> Config:
     return replace(config, camera=camera, model=model, outputs=_outputs(config, calibration))
 
 
-def _outputs(config: Config, calibration: Calibration) -> Any:
+def _outputs(config: Config, calibration: Calibration) -> OutputsConfig:
     outputs = config.outputs
     if isinstance(outputs, LedOutputs):
         pins = [calibration.led_pins_bcm.get(led.name, led.pin_bcm) for led in outputs.leds]

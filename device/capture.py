@@ -102,6 +102,7 @@ class Capture:
         self._open_camera = open_camera
         self._record = record
         self._is_stopping = threading.Event()
+        self._must_reopen = threading.Event()
         self._pause = self._is_stopping.wait if pause is None else pause
         self._attempt = 0
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -109,6 +110,11 @@ class Capture:
     def start(self) -> None:
         """Open the camera in the thread; its first frame or its error arrives in the slot."""
         self._thread.start()
+
+    def reopen(self) -> None:
+        """Have a live camera closed and opened anew; a finite source would begin again, so it stays as it is."""
+        if self.is_live:
+            self._must_reopen.set()
 
     def stop(self) -> None:
         """Ask the thread to end, without waiting for it."""
@@ -147,13 +153,16 @@ class Capture:
                 return
 
     def _read_until_end(self) -> bool:
-        """Read one opened camera; True when a finite source has ended, False when the thread shall stop."""
+        """Read one opened camera; True when a finite source has ended, False when it shall be closed."""
+        self._must_reopen.clear()
         with self._open_camera() as camera:
             self.is_live = camera.is_live
             while not self._is_stopping.is_set():
                 frame = camera.read()
                 if frame is None:
                     return self._wait_taken()
+                if self._must_reopen.is_set():
+                    break  # it shows what was
                 self._attempt = 0
                 if self._record is not None:
                     self._record(frame)

@@ -11,6 +11,7 @@ that `run` cannot use (EX_CONFIG: systemd must not start it again and again). WA
 import faulthandler
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,6 +165,9 @@ def simulate(
     ] = None,
     visits: Annotated[int, typer.Option(min=1, help="How many visits.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same day.")] = 0,
+    camera: Annotated[
+        str, typer.Option(help="What people do and what is wrong, such as sim:hands=0.3,jams=0.1,blur=2.")
+    ] = "sim",
     model: ModelOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -173,7 +177,11 @@ def simulate(
     Example: wastebin simulate --items photos/ --visits 200 --seed 1
     """
     from device.simulate import simulate as run_day
+    from device.simulator.spec import read_sim_spec
 
+    if camera.partition(":")[0] != "sim" or re.search(r"[:,](seed|items)=", camera):
+        raise UsageError(f"simulate: --camera is {camera!r}, expected sim:...; seed and items are options of their own")
+    told = read_sim_spec(camera)
     settings = _config(config, model)
 
     def say(fields: dict[str, object]) -> None:
@@ -184,7 +192,18 @@ def simulate(
             sign = "     " if fields["truth"] is None else ("right" if fields["label"] == truth else "wrong")
             typer.echo(f"{fields['visit']!s:>5}  {truth:<12} {sign}  {fields['label']:<10} -> {fields['bin']}")
 
-    tally = run_day(settings, items=items, visits=visits, seed=seed, model_path=model, say=say)
+    tally = run_day(
+        settings,
+        items=items,
+        visits=visits,
+        seed=seed,
+        model_path=model,
+        say=say,
+        faults=told.faults,
+        habits=told.habits,
+    )
+    if tally.learnt is not None:
+        typer.echo(f"note: with what this bin has learnt ({tally.learnt}), as it runs", err=True)
     if as_json:
         typer.echo(json.dumps(tally.fields()))
     else:

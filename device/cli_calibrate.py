@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from device.cli_models import SYSTEM_CONFIG
-from device.errors import EventsError, LendError, UsageError
+from device.errors import EventsBusy, LendError, UsageError
 
 if TYPE_CHECKING:
     from device.calibrate.session import Session
@@ -92,7 +92,7 @@ def calibrate(
             # What the steps before have found is not lost with the one that could not be done.
             saved = session.save()
     if not as_json:
-        typer.echo(f"kept in {saved}; a bin that runs goes by it from its next start on")
+        typer.echo(f"kept in {saved}; the bin goes by it when it runs")
     if not all_ok:
         raise typer.Exit(1)
 
@@ -127,16 +127,14 @@ def _borrowed(config: "Config", pins: "PinsName", *, asks: bool) -> "Iterator[Se
     try:
         # Whoever writes the events is the bin that runs.
         log = EventLog(config.events_path)
-    except EventsError as error:
-        if "another wastebin" not in str(error):
-            raise
+    except EventsBusy as error:
         raise LendError(
             f"{folder}: a bin runs here and holds its camera; calibrate it in its dashboard, or stop it first: "
             "sudo systemctl stop wastebin"
         ) from error
     with log:
         if config.camera.source.partition(":")[0] == "sim":
-            yield Session(simulated_bench(config, config.camera.source, calibrated.camera.locks), config)
+            yield Session(simulated_bench(config, calibrated.camera.locks), config)
             return
         from device.calibrate.board import OpenBench
 

@@ -90,7 +90,7 @@ class Engine:
         sensors: Reads = NO_SENSORS,
         costs_with: Callable[[Model], Costs] | None = None,
     ) -> None:
-        self._delivery = Delivery(drive, (bin_.name for bin_ in site.bins), log, gate.relearn)
+        self._delivery = Delivery(drive, (bin_.name for bin_ in site.bins), log, self._relearn)
         self._sensors = sensors
         self._felt = Readings()
         self._hand = False
@@ -180,6 +180,12 @@ class Engine:
         """Go on with newly opened outputs after the old ones refused."""
         self._delivery.replace_drive(drive)
         self._ballot = None
+        self._state = State.LEARNING
+
+    def replace_gate(self, gate: Sees) -> None:
+        """Look at the tray with another gate, which learns it anew."""
+        self._gate = gate
+        self._drop_ballot()
         self._state = State.LEARNING
 
     def swap(self, open_next: Callable[[], Model]) -> threading.Thread:
@@ -298,6 +304,9 @@ class Engine:
         if self._ballot is not None:
             self._log.count("vote_restarted")
             self._ballot = None
+
+    def _relearn(self) -> None:
+        self._gate.relearn()
 
     def _take_over_model(self, now_s: float) -> None:
         event = self._models.take_over(now_s)

@@ -17,6 +17,7 @@
         CameraStalled                  no new frame in time, or the same one again and again
       OutputError(RuntimeError)        a pin or servo refused
       EventsError(OSError)             the database cannot be opened or written
+        EventsBusy                     another bin writes it
       InstallError(RuntimeError)       a step of the installation did not work
       LearntError(RuntimeError)        what this site taught cannot be read, kept or used
       CalibrationError(RuntimeError)   a calibration cannot be read or kept, or a step cannot be done here
@@ -41,6 +42,7 @@ __all__ = [
     "CameraStalled",
     "ConfigError",
     "DashboardError",
+    "EventsBusy",
     "EventsError",
     "InstallError",
     "ItemsError",
@@ -132,6 +134,10 @@ class OutputError(WastebinError, RuntimeError):
 
 class EventsError(WastebinError, OSError):
     """The event database cannot be opened or written."""
+
+
+class EventsBusy(EventsError):
+    """Another wastebin runs here and writes its events."""
 
 
 class InstallError(WastebinError, RuntimeError):

@@ -19,17 +19,15 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from device.errors import EventsError, UsageError
+from device.event_schema import SCHEMA_VERSION, refuse_foreign, upgrade_schema
 from device.event_store import (
     BUSY_TIMEOUT_S,
     COLUMNS,
-    SCHEMA_VERSION,
     Event,
     Kind,
     connect_sqlite,
     iso_utc,
-    refuse_foreign,
     to_row,
-    upgrade_schema,
 )
 
 __all__ = [

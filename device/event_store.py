@@ -5,15 +5,6 @@
 Must never write into a file that is not ours, overwrite a damaged file (it is set aside), or let two processes number
 events. WAL with synchronous=NORMAL cannot be damaged by a power cut on an honest disk; only the last commits may be
 missing (sqlite.org/wal.html). That a card is not always honest is why the file is checked at start.
-
-What the file holds, schema 2:
-- `events`, a row for each thing that happened, as `Event` says; `about` is the decision that it belongs to.
-- `counters`, which survive restarts.
-- What people say: `corrections` (what an item really was) and `answers` (to spot checks).
-- Three views, for whoever reads: `landings` (event_id, at, bin: where a break beam saw the item of a decision fall),
-  `wrongs` (event_id, at: somebody pressed "wrong" at the machine) and `spot_checks` (event_id, asked_at, rate,
-  answered_at, label; the last two are empty until somebody answers).
-A file of schema 1 has neither `about` nor `answers` nor the views; it is brought up when it is opened, all or nothing.
 """
 
 import fcntl
@@ -26,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from device.errors import EventsError
+from device.errors import EventsBusy, EventsError
+from device.event_schema import make_schema
 
 __all__ = [
     "BUSY_TIMEOUT_S",
     "COLUMNS",
-    "SCHEMA_VERSION",
     "Connect",
     "Event",
     "Kind",
@@ -42,50 +33,17 @@ __all__ = [
     "is_written",
     "iso_utc",
     "open_store",
-    "refuse_foreign",
     "stamp",
     "to_row",
-    "upgrade_schema",
     "write_rows",
 ]
 
 Kind = Literal["start", "stop", "decision", "alarm", "fault", "model", "learnt", "landed", "hand", "wrong", "asked"]
 Connect = Callable[[Path], sqlite3.Connection]
 
-SCHEMA_VERSION: Final = 2
-APPLICATION_ID: Final = 0x77_62_69_6E  # "wbin": tells our file from any other SQLite file
 BUSY_TIMEOUT_S: Final = 5.0
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 ALWAYS_CHECK_BYTES: Final = 64 * 1024 * 1024  # about a second of reading on a slow card
-
-_SCHEMA: Final = """
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, mono_s REAL NOT NULL, boot_id TEXT NOT NULL, kind TEXT NOT NULL,
-    label TEXT, prob REAL, probs TEXT, accepted INTEGER, bin TEXT, frames INTEGER, decision_ms REAL,
-    model_version TEXT, detail TEXT NOT NULL
-);
-CREATE INDEX events_by_kind ON events (kind, id);
-CREATE TABLE corrections (event_id INTEGER PRIMARY KEY REFERENCES events (id), at TEXT NOT NULL, label TEXT NOT NULL);
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
-
-_SINCE_2: Final = (
-    "ALTER TABLE events ADD COLUMN about INTEGER",
-    "CREATE INDEX events_by_kind_and_time ON events (kind, at)",
-    "CREATE INDEX events_by_decision ON events (about) WHERE about IS NOT NULL",
-    "CREATE TABLE answers (event_id INTEGER PRIMARY KEY REFERENCES events (id), at TEXT NOT NULL, label TEXT NOT NULL)",
-    """CREATE VIEW landings AS
-        SELECT about AS event_id, at, bin FROM events WHERE kind = 'landed' AND about IS NOT NULL""",
-    """CREATE VIEW wrongs AS
-        SELECT about AS event_id, min(at) AS at FROM events
-        WHERE kind = 'wrong' AND about IS NOT NULL GROUP BY about""",
-    """CREATE VIEW spot_checks AS
-        SELECT asked.about AS event_id, asked.at AS asked_at, asked.prob AS rate,
-            answers.at AS answered_at, answers.label AS label
-        FROM events AS asked LEFT JOIN answers ON answers.event_id = asked.about
-        WHERE asked.kind = 'asked' AND asked.about IS NOT NULL""",
-)
-"""What schema 2 has beyond schema 1; a new file goes the same way, so that there is one way only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +63,7 @@ class Event:
         decision_ms: from "the item is still" to the decision.
         model_version: the bundle's version.
         mono_s: monotonic seconds; None lets the log stamp it.
-        about: number of the decision that it belongs to, for `landed`, `wrong` and `asked`.
+        about: number of the decision that it belongs to, for `landed`, `wrong`, `asked` and `hand`.
         id, at, boot_id: given by the log. `at` is wall-clock time, ISO 8601 in UTC, for people only.
     """
 
@@ -196,7 +154,7 @@ class WriterLock:
         """Take the lock.
 
         Raises:
-            EventsError: another process holds it.
+            EventsBusy: another process holds it.
             OSError: the file cannot be made (read-only, full, no permission).
         """
         self._file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -204,7 +162,7 @@ class WriterLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            raise EventsError(
+            raise EventsBusy(
                 f"{path}: another wastebin is writing its events here; stop it (systemctl stop wastebin) "
                 "or give this one a file of its own: [events] path"
             ) from None
@@ -274,70 +232,12 @@ def _open_sound(path: Path, connect: Connect, *, must_check: bool, set_aside: Pa
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise _Damaged(found)
-        _make_schema(path, connection)
+        make_schema(path, connection)
         last_id = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0]
     except BaseException:
         connection.close()
         raise
     return Store(connection, last_id, set_aside)
-
-
-def _make_schema(path: Path, connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version == 0 and tables == 0:
-        newest = "".join(f"{step};" for step in _SINCE_2)
-        connection.executescript(
-            f"BEGIN;{_SCHEMA}{newest}PRAGMA application_id={APPLICATION_ID};"
-            f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-        )
-        return
-    upgrade_schema(path, connection)
-
-
-def upgrade_schema(path: Path, connection: sqlite3.Connection) -> None:
-    """Bring a database of ours up to this schema, all or nothing; one that is there already is left alone.
-
-    A program of schema 1 that still writes to it goes on: it names its columns.
-
-    Args:
-        connection: may write, and is in autocommit mode.
-
-    Raises:
-        EventsError: not our file, or made by a newer version.
-        sqlite3.Error: nothing was changed.
-    """
-    if refuse_foreign(path, connection) == SCHEMA_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Another process may have been quicker while this one waited for the lock.
-        if refuse_foreign(path, connection) < SCHEMA_VERSION:
-            for step in _SINCE_2:
-                connection.execute(step)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def refuse_foreign(path: Path, connection: sqlite3.Connection) -> int:
-    """The schema of an open database of ours: this one, or an older one that can be brought up.
-
-    Raises:
-        EventsError: not our file, or made by a newer version.
-    """
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise EventsError(f"{path}: a database of another program; give [events] path a name of its own")
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if not 1 <= version <= SCHEMA_VERSION:
-        raise EventsError(
-            f"{path}: has schema {version}, this wastebin knows {SCHEMA_VERSION}; "
-            "install the wastebin that made it, or move the file away"
-        )
-    return version
 
 
 def _set_aside(path: Path, wall_s: float) -> Path:

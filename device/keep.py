@@ -65,7 +65,7 @@ class Keeper:
         self._thread.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Stop looking."""
+        """Look once more, for what was corrected a moment ago, and stop."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -125,8 +125,8 @@ class Keeper:
         self._told = sentence
 
     def _run(self) -> None:
-        while True:
+        is_last = False
+        while not is_last:
             with self._changed:
-                if self._changed.wait_for(lambda: self._is_closing, POLL_S):
-                    return
+                is_last = self._changed.wait_for(lambda: self._is_closing, POLL_S)
             self.look()

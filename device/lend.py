@@ -1,6 +1,7 @@
 """Lend the camera and the pins of a running bin to a calibration.
 
     Supervisor: park, close the outputs, hand frames over -> Lender.borrow -> Bench -> calibrate.session
+    the borrower has ended -> Supervisor -> Lender.returned: go by what was found -> outputs opened anew
 
 One process owns camera and pins, so a calibration borrows them instead of stopping the service (picamera2#1048). While
 they are lent nothing is decided and no flap moves by itself; the outputs are closed before they are lent and opened
@@ -15,10 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from device.camera import read_sim_spec
 from device.camera.frame import Frame
 from device.camera.locks import AUTOMATIC, Locks
-from device.config_types import Config
+from device.config_types import CameraConfig, Config
 from device.errors import CameraStalled, LendError
 from device.pins import Board, PinsName
 
@@ -41,8 +41,16 @@ class Lends(Protocol):
         """Somebody has borrowed, or waits for, the camera and the outputs."""
         ...
 
+    def lent(self) -> None:
+        """The outputs are parked and closed; frames follow."""
+        ...
+
     def give(self, frame: Frame) -> None:
         """A frame, while the outputs are parked and closed."""
+        ...
+
+    def returned(self) -> None:
+        """Camera and outputs are wanted no more; the outputs are opened after this."""
         ...
 
 
@@ -51,8 +59,14 @@ class Unlent:
 
     is_wanted = False
 
+    def lent(self) -> None:
+        """Never."""
+
     def give(self, frame: Frame) -> None:
         """Nobody looks."""
+
+    def returned(self) -> None:
+        """Never."""
 
 
 class PinBench:
@@ -102,17 +116,18 @@ class PinBench:
 class _LentBench(PinBench):
     """Frames of the running bin, and its pins."""
 
-    def __init__(self, lender: "Lender", config: Config, pins: PinsName, camera: str, base: Locks) -> None:
-        super().__init__(config, pins)
-        self.camera = camera
-        self.rate_hz = config.camera.rate_hz
-        self.base = base
+    def __init__(self, lender: "Lender", pins: PinsName, camera: CameraConfig) -> None:
+        super().__init__(lender.config, pins)
+        self.camera = camera.source
+        self.rate_hz = camera.rate_hz
+        self.base = camera.locks
         self._lender = lender
 
-    def look(self, frames: int) -> list[Frame]:
+    def look(self, frames: int) -> Iterator[Frame]:
         """As `Bench`."""
         self._lender.forget()
-        return [self._lender.take() for _ in range(frames)]
+        for _ in range(frames):
+            yield self._lender.take()
 
     def settled(self) -> Locks:
         """As `Bench`."""
@@ -124,24 +139,26 @@ class Lender:
 
     Args:
         config: of the bin, without its calibration.
-        camera: the spec.
         pins: as the bin's own.
-        base: what the camera's frames are corrected by.
+        camera: how the camera is open now.
         settled: asks the camera what it has settled on.
+        lent, returned: called in the thread that sorts, see `Lends`.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        camera: str,
         pins: PinsName,
-        base: Locks = AUTOMATIC,
+        camera: Callable[[], CameraConfig],
         settled: Callable[[], Locks] = lambda: AUTOMATIC,
+        lent: Callable[[], None] = lambda: None,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self._base = base
         self.settled = settled
+        self.lent = lent
+        self.returned = returned
         self._camera = camera
         self._pins: PinsName = pins
         self._lock = threading.Lock()
@@ -188,7 +205,8 @@ class Lender:
             return self._frames.get(timeout=FRAME_S)
         except queue.Empty:
             raise CameraStalled(
-                f"{self._camera}: no frame for {FRAME_S:g} s while it was lent; look at its cable, then try again"
+                f"{self.config.camera.source}: no frame for {FRAME_S:g} s while it was lent; look at its cable, then "
+                "try again"
             ) from None
 
     @contextmanager
@@ -209,10 +227,11 @@ class Lender:
                     f"calibrate: the bin did not come to rest within {timeout_s:g} s, expected parked outputs and a "
                     "frame; see: wastebin doctor"
                 )
-            if self._camera.partition(":")[0] == "sim":
-                yield simulated_bench(self.config, self._camera, self._base)
+            camera = self._camera()
+            if camera.source.partition(":")[0] == "sim":
+                yield simulated_bench(self.config, camera.locks)
             else:
-                bench = _LentBench(self, self.config, self._pins, self._camera, self._base)
+                bench = _LentBench(self, self._pins, camera)
                 yield bench
         finally:
             if bench is not None:
@@ -221,15 +240,15 @@ class Lender:
             self._lock.release()
 
 
-def simulated_bench(config: Config, camera: str, base: Locks) -> "Bench":
-    """The bench of a simulated bin, with the faults that its spec names.
+def simulated_bench(config: Config, base: Locks) -> "Bench":
+    """The bench of a simulated bin, with the faults that its camera's spec names.
 
     Args:
         config: without any calibration: it says how the servos were meant.
-        camera: the spec.
         base: what its frames are corrected by.
     """
     from device.calibrate.simulated import SimulatedBench
+    from device.simulator.spec import read_sim_spec
 
-    seed, _, faults = read_sim_spec(camera)
-    return SimulatedBench(config, seed=seed, faults=faults, base=base, camera=camera)
+    told = read_sim_spec(config.camera.source)
+    return SimulatedBench(config, seed=told.seed, faults=told.faults, base=base, camera=config.camera.source)

@@ -27,6 +27,11 @@ class Notifier:
     address: str | None = None
     watchdog_s: float | None = None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a service manager, which starts the bin again when it ends."""
+        return self.address is not None
+
     def send(self, message: str) -> None:
         """Send one message, such as `READY=1`; assignments are separated by line ends."""
         if self.address is None:

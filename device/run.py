@@ -8,23 +8,21 @@ with a deadline, events written. SIGHUP opens the model again and changes over b
 on trial in the store is followed without a signal. Who names a model, by option or in the configuration, gets that one.
 """
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
+
+import cv2
 
 import device
 from device.bundle import Bundle
-from device.calibration import apply, load_calibration
+from device.calibrated import Calibrated
 from device.camera import open_camera
-from device.camera.frame import Camera, Frame
-from device.camera.locks import AUTOMATIC, Locks
-from device.camera.replay import Recorder
+from device.camera.frame import Camera
+from device.camera.locks import settled_locks
 from device.capture import Capture
 from device.config_types import Config
 from device.decide import Rule
@@ -39,13 +37,12 @@ from device.learner import Learner
 from device.lend import Lender
 from device.model import Model, bundle_rule, open_model, served_path
 from device.notify import Notifier
-from device.pins import PinsName, Trace, open_pins
+from device.pins import PinsName, Trace
 from device.releases import ReleaseStore
 from device.route import Site, homeless
-from device.sensors import NO_SENSORS, Reads, Sensors
+from device.run_parts import Watchers, open_recorder, open_sensors, take_signals, tell_simulator
 from device.settings import apply_settings, load_settings
 from device.spot_check import SpotChecks
-from device.status import Status
 from device.supervise import Supervisor, Watcher
 from device.switch import FixedStore, Opens, Store, Switch, start_model
 
@@ -133,36 +130,47 @@ def run_bin(
     Raises:
         WastebinError: something that cannot be mended from inside; the outputs are safe by then.
     """
-    plain, (plan, damaged) = plan, _calibrated(plan)
-    config = plan.config
-    store, open_release = _models(plan)
+    # On pictures this small a second thread waits more than it works: with it frames are later, for more CPU.
+    cv2.setNumThreads(1)
+    plain, spoilt = _with_settings(plan)
+    bin_ = Calibrated(plain)
+    plan, config = replace(plan, config=bin_.config), bin_.config
+    store, open_release = _models(plan, lambda: bin_.config)
     stop = threading.Event()
+    wishes: list[str] = []
     end_s = None if plan.for_s is None else clock() + plan.for_s
     cameras: list[Camera] = []
 
     def is_over() -> bool:
         return end_s is not None and clock() >= end_s
 
+    def restart() -> None:
+        wishes.append("asked to start again, in the dashboard")
+        stop.set()
+
     def open_this_camera() -> Camera:
-        seen = config.camera
+        seen = bin_.camera
         camera = open_camera(plan.camera, size_px=seen.size_px, rate_hz=seen.rate_hz, clock=clock, locks=seen.locks)
         cameras[:] = [camera]
         return camera
 
+    def open_serving() -> Model:
+        return open_release(store.read_state().serving)
+
     def open_this_drive() -> Drive:
         return open_drive(
-            config.outputs,
+            bin_.config.outputs,
             pins=plan.pins,
             clock=lambda: engine.now_s,
             trace=trace,
-            on_open=_tell_simulator(cameras),
+            on_open=tell_simulator(cameras),
         )
 
     # The log first: it tells a second bin to go away before that one counts as a try of a model.
     with (
-        _recorder(plan.record) as recorder,
+        open_recorder(plan.record) as recorder,
         EventLog(config.events_path, mono=clock) as log,
-        _sensors(config, plan.pins) as sensors,
+        open_sensors(config.sensors, plan.pins, cameras) as sensors,
     ):
         started = start_model(store, open_release)
         site = _site_with(config, started.model)
@@ -179,15 +187,42 @@ def run_bin(
         health = Health(notifier, clock, (Heartbeat("an event was not written", lambda: log.writing_s, WRITING_S),))
         keeper = Keeper(config.events_path, config.gate.margin, log, keep_unsure=config.keep_unsure)
         learner = Learner(config.events_path, engine, site, log, clock=clock)
+
+        def lent() -> None:
+            if bin_.lend():
+                capture.reopen()
+
+        def take_back() -> None:
+            changes = bin_.take_back()
+            if changes.camera:
+                capture.reopen()
+            if changes.view:
+                engine.replace_gate(Gate(bin_.config.gate, bin_.config.camera.region))
+                if dashboard is not None:
+                    dashboard.scene.region = bin_.config.camera.region
+            if changes.model:
+                engine.swap(open_serving)
+            if changes.note is not None:
+                log.add(Event("fault", changes.note))
+
         lender = Lender(
-            plain.config,
-            camera=plan.camera,
+            plain,
             pins=plan.pins,
-            base=config.camera.locks,
-            settled=lambda: _settled(cameras),
+            camera=lambda: bin_.camera,
+            settled=lambda: settled_locks(cameras[0] if cameras else None),
+            lent=lent,
+            returned=take_back,
         )
         dashboard = _dashboard(
-            plan, store, engine=engine, site=site, keeper=keeper, log=log, learner=learner, lender=lender
+            plan,
+            store,
+            engine=engine,
+            site=site,
+            keeper=keeper,
+            log=log,
+            learner=learner,
+            lender=lender,
+            restart=restart if notifier.is_heard else None,
         )
         onlookers = () if dashboard is None else (dashboard.scene,)
         switch = Switch(store, engine, open_release, log, clock=clock, started=started)
@@ -199,7 +234,7 @@ def run_bin(
             log=log,
             clock=clock,
             must_stop=lambda: stop.is_set() or is_over(),
-            watcher=_Watchers((watcher, health, keeper, SpotChecks(log), *onlookers)),
+            watcher=Watchers((watcher, health, keeper, SpotChecks(log), *onlookers)),
             on_look=health.look,
             models=switch,
             lender=lender,
@@ -213,11 +248,11 @@ def run_bin(
         )
         for note in started.notes:
             log.add(note)
-        if damaged is not None:
+        for damaged in filter(None, (spoilt, bin_.note)):
             log.add(Event("fault", damaged))
         reason = "the source has ended"
         try:
-            with _signals(stop, lambda: engine.swap(lambda: open_release(store.read_state().serving))):
+            with take_signals(stop, lambda: engine.swap(open_serving)):
                 capture.start()
                 keeper.start()
                 learner.start()
@@ -225,7 +260,7 @@ def run_bin(
                     dashboard.start()
                 supervisor.run()
                 if stop.is_set():
-                    reason = "asked to stop"
+                    reason = wishes[0] if wishes else "asked to stop"
                     switch.stopped()
                 elif is_over():
                     reason = "the time is over"
@@ -238,34 +273,20 @@ def run_bin(
             supervisor.park(pause)
             if not capture.close(CAMERA_CLOSE_S):
                 log.add(Event("fault", f"camera {plan.camera}: did not close in {CAMERA_CLOSE_S:g} s; left behind"))
-            keeper.close(KEEPER_CLOSE_S)
-            learner.close(LEARNER_CLOSE_S)
+            # Before the keeper, which keeps what was corrected until then.
             if dashboard is not None:
                 dashboard.close(DASHBOARD_CLOSE_S)
+            keeper.close(KEEPER_CLOSE_S)
+            learner.close(LEARNER_CLOSE_S)
             log.add(Event("stop", reason, model_version=engine.model.version))
             log.close(EVENTS_CLOSE_S)
 
 
-def _calibrated(plan: Plan) -> tuple[Plan, str | None]:
-    """The plan with what was set in the dashboard and what calibration found; a sentence if a file is damaged."""
+def _with_settings(plan: Plan) -> tuple[Config, str | None]:
+    """The configuration with this camera and what was set in the dashboard; a sentence if that is damaged."""
     config = replace(plan.config, camera=replace(plan.config.camera, source=plan.camera))
     settings, spoilt = load_settings(config)
-    calibration, damaged = load_calibration(config.events_path.parent)
-    notes = "; ".join(note for note in (spoilt, damaged) if note is not None)
-    return replace(plan, config=apply(apply_settings(config, settings), calibration)), notes or None
-
-
-@runtime_checkable
-class _Settles(Protocol):
-    """A camera that can tell what it has settled on."""
-
-    def settled(self) -> Locks: ...
-
-
-def _settled(cameras: list[Camera]) -> Locks:
-    """What the camera that runs has settled on."""
-    camera = cameras[0] if cameras else None
-    return camera.settled() if isinstance(camera, _Settles) else AUTOMATIC
+    return apply_settings(config, settings), spoilt
 
 
 def _site_with(config: Config, model: Model) -> Site:
@@ -273,14 +294,13 @@ def _site_with(config: Config, model: Model) -> Site:
     return config.site_for(contamination=model.costs.contamination, missed=model.costs.missed)
 
 
-def _models(plan: Plan) -> tuple[Store, Opens]:
+def _models(plan: Plan, config_now: Callable[[], Config]) -> tuple[Store, Opens]:
     """Who says which model runs, and how it is opened: the person who named one, else the store of releases."""
-    config = plan.config
-    named = plan.model_path or config.model.path
+    named = plan.model_path or plan.config.model.path
     if named is not None:
-        return FixedStore(), lambda _: load_model(config, named)[0]
-    store = ReleaseStore(config.models.store, config.models.signers)
-    return store, lambda release: load_model(config, store.path_of(release))[0]
+        return FixedStore(), lambda _: load_model(config_now(), named)[0]
+    store = ReleaseStore(plan.config.models.store, plan.config.models.signers)
+    return store, lambda release: load_model(config_now(), store.path_of(release))[0]
 
 
 def _dashboard(
@@ -293,6 +313,7 @@ def _dashboard(
     log: EventLog,
     learner: Learner,
     lender: Lender,
+    restart: Callable[[], None] | None,
 ) -> "Dashboard | None":
     """The dashboard, where the configuration has a section for it; else nothing of it is loaded."""
     if plan.config.dashboard is None:
@@ -315,78 +336,6 @@ def _dashboard(
         camera=plan.camera,
         pins=plan.pins,
         wall=time.time,
+        restart=restart,
     )
     return Dashboard(desk, plan.config.dashboard)
-
-
-@dataclass(frozen=True, slots=True)
-class _Watchers:
-    """Several who are shown the same: a person, the service manager, and who keeps pictures."""
-
-    all: tuple[Watcher, ...]
-
-    def frame(self, status: Status, frame: Frame) -> None:
-        for watcher in self.all:
-            watcher.frame(status, frame)
-
-    def fault(self, sentence: str | None) -> None:
-        for watcher in self.all:
-            watcher.fault(sentence)
-
-
-@runtime_checkable
-class _Empties(Protocol):
-    """A camera over a tray that empties when it is told that a flap is open."""
-
-    def flap_moved(self, bin_name: str) -> None: ...
-
-
-def _tell_simulator(cameras: list[Camera]) -> Callable[[str], None]:
-    """What to do when a flap is open: gravity does the rest in a real bin, the simulator has to be told."""
-
-    def on_open(bin_name: str) -> None:
-        for camera in cameras:
-            if isinstance(camera, _Empties):
-                camera.flap_moved(bin_name)
-
-    return on_open
-
-
-@contextmanager
-def _sensors(config: Config, pins: PinsName) -> Iterator[Reads]:
-    if config.sensors is None:
-        yield NO_SENSORS
-        return
-    with Sensors(config.sensors, open_pins(pins)) as sensors:
-        yield sensors
-
-
-@contextmanager
-def _recorder(folder: Path | None) -> Iterator[Recorder | None]:
-    if folder is None:
-        yield None
-        return
-    recorder = Recorder(folder)
-    try:
-        yield recorder
-    finally:
-        recorder.close()
-
-
-@contextmanager
-def _signals(stop: threading.Event, reload: Callable[[], object]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask to stop, SIGHUP opens the model again; the old handlers come back afterwards."""
-
-    def on_signal(number: int, at: FrameType | None) -> None:  # noqa: ARG001
-        if number == signal.SIGHUP:
-            reload()
-        else:
-            stop.set()
-
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

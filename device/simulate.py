@@ -9,6 +9,7 @@ decision, a decision whose output does not move, or a decision that is not exact
 How it counts. A decision is the item's when it falls while a single item lies on the tray; its first one counts. Any
 other decision is a false trigger, but for two items at once: there one may be right, and neither figure counts it. A
 thing is in the bin whose flap was open when it fell; contamination counts every thing that fell, those of a pair too.
+What this site has taught is worn, as the bin that runs does.
 """
 
 import tempfile
@@ -26,15 +27,18 @@ from device.engine import Engine
 from device.errors import WastebinError
 from device.events import EventLog, read_events
 from device.gate import Gate
+from device.learnt import LearntStore, learnt_folder
 from device.lines import decision_fields
 from device.model import Model
 from device.outputs import ALARM, FlapOutputs, LedOutputs, OutputsConfig, default_outputs
 from device.route import Site, home_bin
 from device.run import load_model
+from device.run_parts import open_sensors
 from device.simulator.camera import SimulatedCamera
 from device.simulator.faults import SOUND, Faults
 from device.simulator.items import load_items
-from device.simulator.visits import Visit, VisitKind, script
+from device.simulator.visits import ORDINARY, Habits, Visit, VisitKind, script
+from device.site_model import dress
 from device.status import Decided
 
 __all__ = ["Ledger", "Tally", "check_moves", "opened_bins", "simulate"]
@@ -58,6 +62,7 @@ class Tally:
         missed: items without a decision.
         false_triggers: decisions without an item.
         decision_ms: p50 and p95 over the items' decisions; None without any.
+        learnt: name of what this site had taught; None when the bundle answered alone.
     """
 
     visits: int
@@ -69,6 +74,7 @@ class Tally:
     missed: int
     false_triggers: int
     decision_ms: dict[str, float | None]
+    learnt: str | None = None
 
     def fields(self) -> dict[str, object]:
         """The last JSON line."""
@@ -119,7 +125,7 @@ class Ledger:
 
         Args:
             visit: what is going on; None after the last.
-            lies: something lies on the tray, with no hand about.
+            lies: something lies on the tray.
 
         Returns:
             Whether it is a single item's.
@@ -132,9 +138,9 @@ class Ledger:
         self.decisions[visit.number] = decided
         return True
 
-    def opened(self, visit: Visit | None, bin_name: str, *, lies: bool) -> None:
-        """Book that a flap opened under what lies there; a later one counts, for what stuck the first time."""
-        if visit is not None and lies:
+    def opened(self, visit: Visit | None, bin_name: str, *, falls: bool) -> None:
+        """Book that a flap opened, and whether what lay there fell."""
+        if visit is not None and falls:
             self.falls[visit.number] = bin_name
 
     def tally(self, visits: Iterable[Visit]) -> Tally:
@@ -180,30 +186,35 @@ def simulate(
     say: Callable[[dict[str, object]], None] | None = None,
     model: Model | None = None,
     faults: Faults = SOUND,
+    habits: Habits = ORDINARY,
 ) -> Tally:
     """Play a day; the same seed gives the same everything except `decision_ms`.
 
     Args:
-        config: of the bin; one without a file has a flap for each bin instead of its lamps.
+        config: of the bin; one without a file has a flap for each bin instead of its lamps. What was learnt lies beside
+            its events.
         items: class folders or a zip of photographs; None for drawings in shapes that no model was trained on.
         visits: how many, from 1.
         seed: 0 or more; of the day, the bin and the noise.
         model_path: as `Plan`.
         say: told each decision as the fields of a JSON line: visit, truth, what was decided.
-        model: in place of the one at `model_path`.
+        model: in place of the one at `model_path`, as it is.
         faults: what is wrong with the camera; the configuration's locks put its colours right.
+        habits: what people do; the bin feels its lid and its beams where it has sensors.
 
     Raises:
         ItemsError, PictureError: the items cannot be used.
+        LearntError: what was learnt cannot be read.
         WastebinError: the model cannot be used, or the pins did something else than was decided.
     """
-    site = config.site
+    site, learnt = config.site, None
     if model is None:
-        model, bundle = load_model(config, model_path)
+        bare, bundle = load_model(config, model_path)
+        model, learnt = _as_learnt(bare, config)
         site = config.site_for(contamination=bundle.costs.contamination, missed=bundle.costs.missed)
     outputs = config.outputs if config.file is not None else default_outputs([bin_.name for bin_ in site.bins])
     pack = load_items(items, model.labels, seed)
-    day = script(pack, visits, seed)
+    day = script(pack, visits, seed, habits)
     seen = config.camera
     camera = SimulatedCamera(pack, day, seed=seed, size_px=seen.size_px, rate_hz=seen.rate_hz, faults=faults)
     ledger = Ledger(site, model.labels)
@@ -211,24 +222,25 @@ def simulate(
     trace: list[Driven] = []
 
     def on_open(bin_name: str) -> None:
-        ledger.opened(camera.visit, bin_name, lies=camera.lies)
+        ledger.opened(camera.visit, bin_name, falls=camera.would_fall)
         camera.flap_moved(bin_name)
 
     with (
         tempfile.TemporaryDirectory(prefix="wastebin-") as folder,
         camera,
         EventLog(Path(folder) / "events.db") as log,
+        open_sensors(config.sensors, "mock", [camera]) as sensors,
         open_drive(outputs, pins="mock", clock=lambda: engine.now_s, trace=trace.append, on_open=on_open) as drive,
     ):
         counted = _Counted(log)
-        engine = Engine(Gate(config.gate, config.camera.region), model, site, drive, counted)
+        engine = Engine(Gate(config.gate, config.camera.region), model, site, drive, counted, sensors=sensors)
         while (frame := camera.read()) is not None:
             decided = engine.step(replace(frame, rgb=correct(frame.rgb, seen.locks))).decided
             if decided is None:
                 continue
             made.append(decided)
             visit = camera.visit
-            is_items = ledger.decided(visit, decided, lies=camera.lies)
+            is_items = ledger.decided(visit, decided, lies=camera.rests_still)
             if say is not None:
                 say(_line(ledger, visit, decided, is_items))
         log.flush()
@@ -238,8 +250,16 @@ def simulate(
             f"simulate: {len(made)} decisions, but events {[event.id for event in recorded]} are recorded, "
             f"expected {[decided.event for decided in made]}; this is a bug in device/engine.py"
         )
-    check_moves(made, opened_bins(trace, outputs), unmoved=counted.counts["taken_out"] + counted.counts["replaced"])
-    return ledger.tally(day)
+    gone = sum(counted.counts[name] for name in ("taken_out", "replaced"))
+    check_moves(made, opened_bins(trace, outputs), unmoved=gone, interrupted=counted.counts["interrupted"])
+    return replace(ledger.tally(day), learnt=learnt)
+
+
+def _as_learnt(bare: Model, config: Config) -> tuple[Model, str | None]:
+    """The model with what this site has taught, and the name of that."""
+    store = LearntStore(learnt_folder(config.events_path))
+    name = store.read_active().versions.get(bare.version)
+    return (bare, None) if name is None else (dress(bare, store.read(name)[1]), name)
 
 
 def opened_bins(trace: Iterable[Driven], outputs: OutputsConfig) -> list[tuple[float, str]]:
@@ -272,13 +292,17 @@ def opened_bins(trace: Iterable[Driven], outputs: OutputsConfig) -> list[tuple[f
     return opened
 
 
-def check_moves(made: Sequence[Decided], opened: Sequence[tuple[float, str]], *, unmoved: int) -> None:
+def check_moves(
+    made: Sequence[Decided], opened: Sequence[tuple[float, str]], *, unmoved: int, interrupted: int = 0
+) -> None:
     """See that each decision moved its own output, once or (a retry) twice, and that nothing else moved.
 
     Args:
         made: in order.
         opened: from `opened_bins`.
-        unmoved: how many decisions rightly moved nothing, since the item was gone.
+        unmoved: how many decisions ended with the item gone before its flap had moved; where a hand came in, it may
+            have begun to.
+        interrupted: how many movements were stopped by a hand or the lid, to begin anew.
 
     Raises:
         WastebinError: something else moved, or too few decisions moved anything.
@@ -292,12 +316,12 @@ def check_moves(made: Sequence[Decided], opened: Sequence[tuple[float, str]], *,
         until_s = starts_s[index + 1] if index + 1 < len(made) else float("inf")
         moved = [bin_name for at_s, bin_name in opened if decided.at_s <= at_s < until_s]
         idle += not moved
-        if len(moved) > 2 or any(bin_name != decided.bin for bin_name in moved):
+        if len(moved) > 2 + interrupted or any(bin_name != decided.bin for bin_name in moved):
             raise WastebinError(
                 f"pin trace: decision {decided.event} was for {decided.bin!r}, but {moved} moved, "
                 f"expected {decided.bin!r} once or twice; a bug in device/engine.py"
             )
-    if idle != unmoved:
+    if not unmoved - interrupted <= idle <= unmoved:
         raise WastebinError(
             f"pin trace: {idle} decisions moved nothing, expected {unmoved} (items gone before their flap moved); "
             "a bug in device/engine.py"

@@ -29,6 +29,9 @@ MAX_AGE_S = 1.0
 BLIND_S = 2.0
 """Without a frame for so long a live camera counts as lost."""
 
+OPENING_S = 3.0
+"""A camera that is opened anew for a calibration, or after it, is silent for so long on purpose."""
+
 GIVE_UP_S = 10.0
 """A live camera that neither delivers nor fails for so long hangs in its driver."""
 
@@ -211,13 +214,20 @@ class Supervisor:
             if self._engine.drive.phase is not Phase.PARKED:
                 return
             self._engine.drive.close()
-        self._is_away = True
+        if not self._is_away:
+            self._is_away = True
+            self._lender.lent()
+            self._seen_s = self._clock() + OPENING_S
         self._lender.give(frame)
 
     def _take_back(self) -> None:
-        """Go on sorting with newly opened outputs."""
+        """Go on sorting by what was found, with newly opened outputs."""
         was_away, self._is_parking, self._is_away = self._is_away, False, False
-        if not was_away or self._drive_due_s is not None:
+        if not was_away:
+            return
+        self._lender.returned()
+        self._seen_s = self._clock() + OPENING_S
+        if self._drive_due_s is not None:
             return
         try:
             self._engine.replace_drive(self._open_drive())

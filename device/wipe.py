@@ -13,7 +13,8 @@ from pathlib import Path
 from device.durable import Files, remove_tree
 from device.errors import EventsError, ItemsError
 from device.event_reader import read_corrections
-from device.event_store import connect_sqlite, is_written, refuse_foreign
+from device.event_schema import refuse_foreign
+from device.event_store import connect_sqlite, is_written
 from device.learnt import learnt_folder
 from device.looks import looks_folder
 from device.unsure import unsure_folder

@@ -5,13 +5,14 @@
 Servos may be jogged over the whole range that any servo takes: finding their ends is what a calibration is for.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 from device.camera import Camera, open_camera
 from device.camera.frame import Frame
-from device.camera.locks import AUTOMATIC, Locks
+from device.camera.locks import Locks, settled_locks
 from device.config_types import Config
 from device.errors import CameraError
 from device.lend import PinBench
@@ -22,11 +23,6 @@ __all__ = ["OpenBench", "open_board"]
 
 WARM_UP_FRAMES = 10
 """A camera's first pictures are dark or green."""
-
-
-@runtime_checkable
-class _Settles(Protocol):
-    def settled(self) -> Locks: ...
 
 
 class OpenBench(PinBench):
@@ -41,27 +37,26 @@ class OpenBench(PinBench):
         super().__init__(config, pins)
         camera = config.camera
         # Colours stay as they were found; what the camera holds is let go, so that it can settle anew.
-        self.base = Locks(is_swapped=camera.locks.is_swapped, balance=camera.locks.balance)
+        self.base = camera.locks.colours
         self.camera = camera.source
         self.rate_hz = camera.rate_hz
         self._opened_camera: Camera = open_camera(
             camera.source, size_px=camera.size_px, rate_hz=camera.rate_hz, locks=self.base
         )
-        self.look(WARM_UP_FRAMES)
+        for _ in self.look(WARM_UP_FRAMES):
+            pass
 
-    def look(self, frames: int) -> list[Frame]:
+    def look(self, frames: int) -> Iterator[Frame]:
         """As `Bench`."""
-        seen = []
         for _ in range(frames):
             frame = self._opened_camera.read()
             if frame is None:
                 raise CameraError(f"{self.camera}: it has ended, expected a camera that goes on; name a live one")
-            seen.append(frame)
-        return seen
+            yield frame
 
     def settled(self) -> Locks:
         """As `Bench`."""
-        return self._opened_camera.settled() if isinstance(self._opened_camera, _Settles) else AUTOMATIC
+        return settled_locks(self._opened_camera)
 
     def close(self) -> None:
         """Give camera and pins back."""

@@ -20,6 +20,9 @@ BLURRED_PX = 1.5
 """`Card.edge_px` from which fine print and texture are gone; a good lens draws 0.7 to 1.1."""
 
 SETTLED_SHARE = 0.02
+FLICKER_SHARE = 4 * SETTLED_SHARE
+"""Between the two the light wanders, as daylight does."""
+
 SETTLE_S = 1.0
 MOST_SETTLE_S = 8.0
 DARK, BRIGHT = 25.0, 235.0
@@ -42,7 +45,7 @@ def check_camera(place: Place) -> Outcome:
         colour_gains=settled.colour_gains or calibration.locks.colour_gains,
         lens=calibration.locks.lens if settled.lens is None else settled.lens,
     )
-    picture = place.look(2)[-1].rgb
+    picture = place.see(2)
     card = find_card(picture)
     card_px = None if card is None else card.edge_px
     any_px = edge_width_px(picture)
@@ -50,7 +53,7 @@ def check_camera(place: Place) -> Outcome:
     edge_px = card_px if card_px is not None else any_px
     found = []
     told = []
-    if _spread(levels) > 4 * SETTLED_SHARE:
+    if _spread(levels) > FLICKER_SHARE:
         found.append("flicker")
         told.append(f"the brightness does not settle ({_spread(levels):.0%} in a second): give the tray a steady lamp")
     if not DARK < levels[-1] < BRIGHT:
@@ -69,7 +72,7 @@ def check_camera(place: Place) -> Outcome:
         )
         if value is not None
     ]
-    told.append(f"held from the next start: {', '.join(held)}" if settled != AUTOMATIC else
+    told.append(f"held: {', '.join(held)}" if settled != AUTOMATIC else
                 "this camera has no controls to hold")  # fmt: skip
     if edge_px is None:
         told.append("sharpness not measured: nothing in view has an edge, show the card")
@@ -79,7 +82,7 @@ def check_camera(place: Place) -> Outcome:
     if edge_px is not None:
         figures["edge_px"] = round(edge_px, 2)
     result = StepResult("camera", not found, tuple(found), (), "; ".join(told), figures, picture)
-    return result, replace(calibration, locks=locks, sharpness_px=None if edge_px is None else round(edge_px, 3))
+    return result, replace(calibration, locks=locks)
 
 
 def _spread(levels: list[float]) -> float:

@@ -31,16 +31,11 @@ BLURRED_ANY_PX = 1.75
 FRAMES = 6
 
 
-def check_colour(place: Place, *, card: bool | None = None, grey_tray: bool | None = None) -> Outcome:
-    """Prove the colours.
-
-    Args:
-        card: whether the card lies there; None asks the person.
-        grey_tray: the empty tray is grey and lies open; used without a card only.
-    """
+def check_colour(place: Place) -> Outcome:
+    """Prove the colours."""
     calibration = place.calibration
-    if (card if card is not None else place.show(Shown.CARD)) is False:
-        return _by_tray(place, calibration, grey_tray)
+    if not place.show(Shown.CARD):
+        return _by_tray(place, calibration)
     rgb = _mean(place)
     found = find_card(rgb)
     if found is None:
@@ -66,10 +61,8 @@ def check_colour(place: Place, *, card: bool | None = None, grey_tray: bool | No
     return _outcome(place, gains, is_swapped, "the card's greys")
 
 
-def _by_tray(place: Place, calibration: Calibration, grey_tray: bool | None) -> Outcome:
-    if grey_tray is None and place.show(Shown.NOTHING):
-        grey_tray = place.person.tell("is the empty tray grey, white or bare metal?")
-    if not grey_tray:
+def _by_tray(place: Place, calibration: Calibration) -> Outcome:
+    if not (place.show(Shown.NOTHING) and place.person.tell("is the empty tray grey, white or bare metal?")):
         sentence = "not looked at: nobody shows the card (draw it: wastebin calibrate card --out card.png)"
         return StepResult("colour", True, (), (), sentence), calibration
     mean = _mean(place).astype(np.float32)
@@ -103,8 +96,10 @@ def _outcome(place: Place, gains: np.ndarray, is_swapped: bool, by: str) -> Outc
 
 def _mean(place: Place) -> Rgb:
     """A picture with less noise than one frame."""
-    frames = place.look(FRAMES)
-    return np.asarray(np.mean([frame.rgb for frame in frames], axis=0).round(), np.uint8)
+    total = place.see().astype(np.float32)
+    for frame in place.look(FRAMES - 1):
+        total += frame.rgb
+    return np.asarray((total / FRAMES).round(), np.uint8)
 
 
 def _gains(grey: np.ndarray) -> np.ndarray:

@@ -2,11 +2,10 @@
 
     empty tray -> Gate -> EMPTY; a hand that waves -> no ITEM; the hand gone -> EMPTY again
 
-The same gate as the bin's own judges. Nothing of the tray is kept but how bright it is: the gate learns it anew at each
-start.
+The same gate as the bin's own judges. Nothing of the tray is kept: the gate learns it anew at each start.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from device.calibrate.step import Outcome, Place, Shown, StepResult
 from device.calibration import apply
@@ -20,19 +19,14 @@ WAVE_S = 3.0
 AFTER_S = 3.0
 
 
-def check_empty(place: Place, *, hand: bool | None = None) -> Outcome:
-    """Learn the empty tray, then be waved at.
-
-    Args:
-        hand: whether to ask for the hand at all; None asks.
-    """
+def check_empty(place: Place) -> Outcome:
+    """Learn the empty tray, then be waved at."""
     calibration = place.calibration
     sentence = "" if place.show(Shown.NOTHING) else "nobody says that the tray is empty; looked at as it is"
     gate = Gate(place.config.gate, apply(place.config, calibration).camera.region)
     rule = place.config.gate
-    frames = place.look_s(rule.warm_s + EMPTY_S)
-    brightness = float(frames[-1].rgb.mean())
-    states = _judge(gate, frames)
+    states = _judge(gate, place.look_s(rule.warm_s + EMPTY_S))
+    brightness = float(place.see().mean())
     found, told = [], [sentence] if sentence else []
     late = states[round((rule.warm_s + 1.0) * place.bench.rate_hz) :]
     restless = sum(state not in (TrayState.EMPTY, TrayState.LEARNING) for state in late) / max(1, len(late))
@@ -41,7 +35,7 @@ def check_empty(place: Place, *, hand: bool | None = None) -> Outcome:
         told.append("the empty tray is not calm: something moves or flickers in the region; steady the lamp, close the "
                     "lid, or draw the region smaller")  # fmt: skip
     figures: dict[str, float | str] = {"brightness": round(brightness, 1), "restless": round(restless, 4)}
-    if hand is not False and place.show(Shown.HAND):
+    if place.show(Shown.HAND):
         false_items = sum(state is TrayState.ITEM for state in _judge(gate, place.look_s(WAVE_S)))
         place.show(Shown.NOTHING)
         after = _judge(gate, place.look_s(AFTER_S))
@@ -60,9 +54,8 @@ def check_empty(place: Place, *, hand: bool | None = None) -> Outcome:
         told.append("the false-trigger test with a hand was left out")
     if not found:
         told.insert(0, f"the empty tray is learnt (brightness {brightness:.0f} of 255)")
-    result = StepResult("empty", not found, tuple(found), (), "; ".join(told), figures, place.picture)
-    return result, replace(calibration, brightness=round(brightness, 1))
+    return StepResult("empty", not found, tuple(found), (), "; ".join(told), figures, place.picture), calibration
 
 
-def _judge(gate: Gate, frames: list[Frame]) -> list[TrayState]:
+def _judge(gate: Gate, frames: Iterable[Frame]) -> list[TrayState]:
     return [gate.update(frame).state for frame in frames]

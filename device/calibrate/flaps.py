@@ -30,20 +30,11 @@ MOST_LOOKS = 30
 """Nothing may move in view for so long before a flap does; after so many looks nobody waits any longer."""
 
 
-def check_flaps(
-    place: Place,
-    *,
-    flap: str | None = None,
-    closed_us: int | None = None,
-    open_us: int | None = None,
-    opened: bool | None = None,
-) -> Outcome:
+def check_flaps(place: Place, *, flap: str | None = None) -> Outcome:
     """Prove the ends of every flap.
 
     Args:
         flap: only this one.
-        closed_us, open_us: new ends of it, within the limits of any servo; None keeps them.
-        opened: what a person saw at `open_us`: True, it opened; False, it closed; None lets the tray tell.
     """
     outputs = apply(place.config, place.calibration).outputs
     if not isinstance(outputs, FlapOutputs):
@@ -60,32 +51,27 @@ def check_flaps(
     low, high = HARD_LIMITS_US
     pulses = dict(place.calibration.pulses_us)
     for name in names:
-        default_closed, default_open = ends[name]
-        closed = _jog(place, name, "closed", default_closed) if closed_us is None else closed_us
-        ending = _jog(place, name, "open", default_open) if open_us is None else open_us
+        closed, ending = (_jog(place, name, end, us) for end, us in zip(("closed", "open"), ends[name], strict=True))
         if not (low <= closed <= high and low <= ending <= high) or closed == ending:
             found.append(f"limits:{name}")
             told.append(f"{name}: {closed} and {ending} µs, expected two different pulses of {low} to {high}")
             continue
-        verdict = _by_word(place, name, closed, ending) if opened is None else opened
-        if verdict is None:
+        opens = _opens(place, name, closed, ending)
+        if opens is None:
             found.append(f"servo:{name}")
             told.append(f"{name}: nothing falls at {closed} or {ending} µs; check its plug, its horn and its supply")
             continue
-        if not verdict:
+        if not opens:
             found.append(f"servo:{name}")
             cured.append(f"servo:{name}")
             told.append(f"{name}: its ends were exchanged; closed is now {ending} µs, open {closed} µs")
             closed, ending = ending, closed
-        if not verdict or (closed, ending) != ends[name]:
+        if (closed, ending) != ends[name]:
             pulses[name] = (closed, ending)
-    if not told:
-        told.append("right: every flap opens and closes" if opened is not None or place.picture is not None else
-                    "moved; nobody looked whether they open")  # fmt: skip
     ok = set(found) == set(cured)
-    result = StepResult(
-        "flaps", ok, tuple(found), tuple(cured), "; ".join(told), {"flaps": float(len(names))}, place.picture
-    )
+    sentence = "; ".join(told) or "right: every flap opens and closes, as far as somebody looked"
+    figures: dict[str, float | str] = {"flaps": float(len(names))}
+    result = StepResult("flaps", ok, tuple(found), tuple(cured), sentence, figures, place.picture)
     return result, replace(place.calibration, pulses_us=pulses)
 
 
@@ -102,26 +88,26 @@ def _jog(place: Place, name: str, end: str, pulse_us: int) -> int:
         pulse_us = wanted_us
 
 
-def _by_word(place: Place, name: str, closed_us: int, open_us: int) -> bool | None:
+def _opens(place: Place, name: str, closed_us: int, open_us: int) -> bool | None:
     """True where it opens at `open_us`, False where it does at `closed_us`, None where at neither."""
     _move(place, name, closed_us)
     place.show(Shown.NOTHING)
-    empty = place.look(2)[-1].rgb
+    empty = place.see(2)
     has_item = place.show(Shown.ITEM)
     if not has_item:
         _move(place, name, open_us)
         seen = place.person.tell(f"{name}: is it open now?")
         _move(place, name, closed_us)
         return True if seen is None else seen
-    if not _differs(place, empty, place.look(3)[-1].rgb):
+    if not _differs(place, empty, place.see(3)):
         # Nothing to see: what lies there fell at once, or has the colour of the tray.
         return place.person.tell(f"{name}: does it open at {open_us} µs?")
     _move(place, name, open_us)
-    fell_there = not _differs(place, empty, place.look(3)[-1].rgb)
+    fell_there = not _differs(place, empty, place.see(3))
     _move(place, name, closed_us)
     if fell_there:
         return True
-    return False if not _differs(place, empty, place.look(3)[-1].rgb) else None
+    return False if not _differs(place, empty, place.see(3)) else None
 
 
 def _move(place: Place, name: str, pulse_us: int) -> None:
@@ -131,16 +117,16 @@ def _move(place: Place, name: str, pulse_us: int) -> None:
         CalibrationError: something goes on moving.
     """
     outputs = place.config.outputs
-    before = place.look(2)[-1].rgb
+    before = place.see(2)
     for _ in range(MOST_LOOKS):
-        now = place.look_s(STILL_S)[-1].rgb
+        now = place.see_s(STILL_S)
         if not _differs(place, before, now):
             break
         before = now
     else:
         raise CalibrationError(f"{name}: something moves in view, and no flap moves then; take your hand away, again")
     place.bench.pulse(name, pulse_us)
-    place.look_s(outputs.move_s if isinstance(outputs, FlapOutputs) else 0.6)
+    place.see_s(outputs.move_s if isinstance(outputs, FlapOutputs) else 0.6)
     place.bench.pulse(name, None)
 
 

@@ -17,29 +17,25 @@ __all__ = ["check_lights"]
 LIT_S = 1.0
 
 
-def check_lights(place: Place, *, pins: Mapping[str, int] | None = None) -> Outcome:
-    """Light each lamp, and have somebody say whose it is.
-
-    Args:
-        pins: bin -> pin, as somebody has found out; every lamp of the bin once.
-    """
+def check_lights(place: Place) -> Outcome:
+    """Light each lamp, and have somebody say whose it is."""
     outputs = apply(place.config, place.calibration).outputs
     if not isinstance(outputs, LedOutputs):
         sentence = "nothing to do: this bin has no lamps for its bins"
         return StepResult("lights", True, (), (), sentence), place.calibration
     now = {led.name: led.pin_bcm for led in outputs.leds}
-    if pins is None:
-        pins = _ask(place, now)
+    pins = _ask(place, now)
     if pins is None:
         sentence = "each lamp was lit; nobody said whether it was the right one"
         return StepResult("lights", True, (), (), sentence), place.calibration
-    if set(pins) != set(now) or sorted(pins.values()) != sorted(now.values()):
-        sentence = f"expected each of {', '.join(now)} with one of the pins {sorted(now.values())}; run this step again"
+    if len(pins) != len(now):
+        dark = ", ".join(name for name in now if name not in pins)
+        sentence = f"no pin lights the lamp of {dark}; look at its wires, then run this step again"
         return StepResult("lights", False, ("lights",), (), sentence), place.calibration
     wrong = tuple(f"led:{name}" for name in now if pins[name] != now[name])
     told = ", ".join(f"{name} is on BCM {pins[name]}" for name in now if pins[name] != now[name])
     sentence = f"lamps were exchanged: {told}" if wrong else "right: each lamp is its own bin's"
-    return StepResult("lights", True, wrong, wrong, sentence), replace(place.calibration, led_pins_bcm=dict(pins))
+    return StepResult("lights", True, wrong, wrong, sentence), replace(place.calibration, led_pins_bcm=pins)
 
 
 def _ask(place: Place, now: Mapping[str, int]) -> dict[str, int] | None:
@@ -47,19 +43,15 @@ def _ask(place: Place, now: Mapping[str, int]) -> dict[str, int] | None:
     pins: dict[str, int] = {}
     for lit, pin in now.items():
         place.bench.light(lit, True)
-        place.look_s(LIT_S)
-        owner = None
-        for name in (lit, *(other for other in now if other != lit)):
-            if name in pins:
-                continue
-            answer = place.person.tell(f"is the lamp of {name} lit?")
-            if answer is None:
-                place.bench.light(lit, False)
-                return None
-            if answer:
-                owner = name
-                break
-        place.bench.light(lit, False)
-        if owner is not None:
-            pins[owner] = pin
+        try:
+            place.see_s(LIT_S)
+            for name in (name for name in dict.fromkeys((lit, *now)) if name not in pins):
+                answer = place.person.tell(f"is the lamp of {name} lit?")
+                if answer is None:
+                    return None
+                if answer:
+                    pins[name] = pin
+                    break
+        finally:
+            place.bench.light(lit, False)
     return pins

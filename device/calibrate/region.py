@@ -29,7 +29,7 @@ def check_region(place: Place, *, region: Box | None = None) -> Outcome:
         region: x, y, width, height in px, as somebody drew it; None finds it.
     """
     calibration = place.calibration
-    frame = place.look(1)[0].rgb
+    frame = place.see()
     size_px = frame.shape[1], frame.shape[0]
     if region is not None:
         x, y, w, h = region
@@ -43,7 +43,7 @@ def check_region(place: Place, *, region: Box | None = None) -> Outcome:
         if not place.show(where):
             sentence = "not looked at: nobody lays the card into the corners; the region stays as it is"
             return StepResult("region", True, (), (), sentence), calibration
-        card = find_card(place.look(3)[-1].rgb)
+        card = find_card(place.see(3))
         if card is None:
             sentence = f"the picture does not show {where}: the camera sees only a part of the tray, or not sharply; " \
                        "move the camera, or draw the region"  # fmt: skip

@@ -2,8 +2,8 @@
 
     Bench, Config, Person -> Session.run(step) -> StepResult; Session.save -> calibration.json
 
-Each step may be run alone, again, and undone. Nothing is written before `save`, and nothing that a running bin does
-changes before it starts anew with what was saved.
+Each step may be run alone, again, and undone. Nothing is written before `save`; a running bin goes by what was saved as
+soon as it has its camera back.
 """
 
 import time
@@ -25,7 +25,6 @@ from device.calibration import Calibration, Done, load_calibration, save_calibra
 from device.camera.frame import Rgb
 from device.config_types import Config
 from device.errors import UsageError
-from device.outputs import HARD_LIMITS_US
 
 __all__ = ["STEPS", "Nobody", "Ready", "Session", "Step", "StepResult"]
 
@@ -40,7 +39,7 @@ STEPS: Final = (
     Step("looks", "A few things of this place", "Lay a thing into the empty tray and say what it is."),
 )
 
-_RUNS: Final[Mapping[str, Callable[..., Outcome]]] = {
+_CHECKS: Final[Mapping[str, Callable[..., Outcome]]] = {
     "colour": check_colour,
     "camera": check_camera,
     "region": check_region,
@@ -51,17 +50,19 @@ _RUNS: Final[Mapping[str, Callable[..., Outcome]]] = {
     "looks": check_looks,
 }
 
-_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+_FINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "region": ("region", "size_px"),
-    "empty": ("brightness",),
     "flaps": ("pulses_us",),
     "lights": ("led_pins_bcm",),
     "speed": ("threads", "rate_hz"),
-    "looks": (),
 }
-"""What each step may change; `colour` and `camera` share the locks."""
+"""Fields of the calibration that a step may change."""
 
-_LOCKS: Final = {"colour": ("is_swapped", "balance"), "camera": ("exposure_us", "gain", "colour_gains", "lens")}
+_LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "colour": ("is_swapped", "balance"),
+    "camera": ("exposure_us", "gain", "colour_gains", "lens"),
+}
+"""The same, of its locks."""
 
 
 class Nobody:
@@ -162,51 +163,28 @@ class Session:
         """
         self._step(name)
         now, blank = self._place.calibration, Calibration()
-        if name in _LOCKS:
-            locks = replace(now.locks, **{each: getattr(blank.locks, each) for each in _LOCKS[name]})
-            now = replace(now, locks=locks, **({"sharpness_px": None} if name == "camera" else {}))  # type: ignore[arg-type]
-        else:
-            now = replace(now, **{each: getattr(blank, each) for each in _FIELDS[name]})
-        self._place.calibration = replace(now, done={step: done for step, done in now.done.items() if step != name})
+        locks = replace(now.locks, **{each: getattr(blank.locks, each) for each in _LOCKS.get(name, ())})
+        done = {step: done for step, done in now.done.items() if step != name}
+        found = {each: getattr(blank, each) for each in _FINDS.get(name, ())}
+        self._place.calibration = replace(now, **found, locks=locks, done=done)
         result = StepResult(name, True, (), (), "undone; the bin goes by its configuration again")
         self.results[name] = result
         return result
 
     def save(self) -> Path:
-        """Keep the calibration; the bin goes by it from its next start on.
+        """Keep the calibration.
 
         Raises:
             CalibrationError: it cannot be written.
         """
         return save_calibration(self._config.events_path.parent, self._place.calibration)
 
-    def picture(self) -> Rgb:
-        """The newest frame, its colours right as far as that is known; uint8 [H, W, 3]."""
-        return self._place.look(1)[0].rgb
-
-    def jog(self, servo: str, pulse_us: int, *, move_s: float = 0.6) -> None:
-        """Move a servo for a person to look at, and end its pulses.
-
-        Raises:
-            UsageError: outside what any servo takes.
-            OutputError: no such servo, or it refused.
-        """
-        low, high = HARD_LIMITS_US
-        if not low <= pulse_us <= high:
-            raise UsageError(f"calibrate: {pulse_us} µs, expected {low} to {high}")
-        self._bench.pulse(servo, pulse_us)
-        self._place.look_s(move_s)
-        self._bench.pulse(servo, None)
-
-    def light(self, name: str, is_on: bool) -> None:
-        """Switch a lamp for a person to look at.
-
-        Raises:
-            OutputError: no such lamp, or it refused.
-        """
-        self._bench.light(name, is_on)
+    @property
+    def picture(self) -> Rgb | None:
+        """The newest frame that a step has looked at, its colours right as far as that is known; uint8 [H, W, 3]."""
+        return self._place.picture
 
     def _step(self, name: str) -> Callable[..., Outcome]:
-        if name not in _RUNS:
-            raise UsageError(f"calibrate: no step {name!r}; there is {', '.join(_RUNS)}")
-        return _RUNS[name]
+        if name not in _CHECKS:
+            raise UsageError(f"calibrate: no step {name!r}; there is {', '.join(_CHECKS)}")
+        return _CHECKS[name]

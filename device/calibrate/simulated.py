@@ -7,7 +7,7 @@ lies in the tray falls when a flap opens under it, and nobody tells the steps wh
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from device.camera.corrected import correct
 from device.camera.frame import Frame
 from device.camera.locks import AUTOMATIC, Locks
 from device.config_types import Config
-from device.outputs import DiverterOutputs, FlapOutputs
+from device.outputs import FlapOutputs
 from device.simulator.brush import Rgba
 from device.simulator.drawings import draw_item
 from device.simulator.faults import SOUND, Faults
@@ -62,9 +62,9 @@ class SimulatedBench:
 
     # As Bench
 
-    def look(self, frames: int) -> list[Frame]:
+    def look(self, frames: int) -> Iterator[Frame]:
         """So many frames, in no time."""
-        return [self._frame() for _ in range(frames)]
+        return (self._frame() for _ in range(frames))
 
     def settled(self) -> Locks:
         """Nothing: this camera has no controls."""
@@ -140,10 +140,7 @@ class SimulatedBench:
 def _open_ends(config: Config, faults: Faults) -> Mapping[str, tuple[int, int]]:
     """Where each flap is truly closed and open, by the wiring as it was meant."""
     outputs = config.outputs
-    if isinstance(outputs, FlapOutputs):
-        ends = {flap.name: (flap.rest_us, outputs.open_us[flap.name]) for flap in outputs.flaps}
-    elif isinstance(outputs, DiverterOutputs):
-        ends = {}
-    else:
-        ends = {}
+    if not isinstance(outputs, FlapOutputs):
+        return {}
+    ends = {flap.name: (flap.rest_us, outputs.open_us[flap.name]) for flap in outputs.flaps}
     return {name: (pair[1], pair[0]) if name in faults.reversed else pair for name, pair in ends.items()}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 from device.bench import ITEM_BOX, draw_frame
 from device.calibrate.step import Outcome, Place, StepResult
@@ -43,9 +44,9 @@ def check_speed(place: Place, *, cost: Callable[[Config], Cost] | None = None) -
     ms = (cost or measure_cost)(place.config)
     threads, best = 1, ms["int8:1"]
     for name in sorted(ms):
-        kind, _, count = name.partition(":")
+        kind, _, used = name.partition(":")
         if kind == "int8" and ms[name] < LEAST_GAIN * best:
-            threads, best = int(count), ms[name]
+            threads, best = int(used), ms[name]
     frame_ms = ms["gate"] + best
     wanted = place.config.camera.rate_hz
     fits = [rate for rate in (wanted, *RATES_HZ) if rate <= wanted and frame_ms <= BUSY_SHARE * 1000 / rate]
@@ -78,13 +79,12 @@ def measure_cost(config: Config) -> Cost:
     x, y, w, h = ITEM_BOX
     crop = draw_frame(0, has_item=True).rgb[y : y + h, x : x + w].copy()
     gate = Gate(config.gate)
-    frames = [draw_frame(number, has_item=number > 30) for number in range(40)]
-    for frame in frames[:32]:
-        gate.update(frame)
-    turn = iter(range(10_000))
-    ms = {"gate": _median_ms(lambda: gate.update(replace(frames[35], captured_s=3.0 + next(turn) / 15)))}
+    for number in range(32):
+        gate.update(draw_frame(number, has_item=number > 30))
+    still, number_now = draw_frame(35, has_item=True), count(45)
+    ms = {"gate": _median_ms(lambda: gate.update(replace(still, captured_s=next(number_now) / 15)))}
     cores = len(os.sched_getaffinity(0))
-    for threads in sorted({1, *(count for count in (2, 4) if count <= cores)}):
+    for threads in (1, *(each for each in (2, 4) if each <= cores)):
         for kind, use_float in (("int8", False), ("float32", True)):
             if use_float and bundle.float_model is None:
                 continue

@@ -6,7 +6,8 @@ A step finds one kind of thing out, and changes the calibration and nothing else
 silence for consent: where it needs somebody at the bin and nobody is there, it says what was not looked at.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from device.camera.frame import Frame, Rgb
 from device.camera.locks import Locks
 from device.config_types import Config
 
-__all__ = ["Bench", "Outcome", "Person", "Place", "Shown", "Step", "StepResult", "replaced"]
+__all__ = ["Bench", "Outcome", "Person", "Place", "Shown", "Step", "StepResult"]
 
 
 class Shown(StrEnum):
@@ -44,8 +45,8 @@ class Bench(Protocol):
     rate_hz: float
     base: Locks
 
-    def look(self, frames: int) -> list[Frame]:
-        """Wait for so many new frames.
+    def look(self, frames: int) -> Iterator[Frame]:
+        """So many new frames, one by one: a second of them takes more memory than the rest of the bin has left.
 
         Raises:
             CameraError: they do not come.
@@ -158,16 +159,25 @@ class Place:
     picture: Rgb | None = None
     _shown: Shown | None = None
 
-    def look(self, frames: int) -> list[Frame]:
-        """So many new frames, their colours put right as far as that is known."""
+    def look(self, frames: int) -> Iterator[Frame]:
+        """So many new frames, one by one, their colours put right as far as that is known."""
         rest = self.calibration.locks.beyond(self.bench.base)
-        seen = [replace(frame, rgb=correct(frame.rgb, rest)) for frame in self.bench.look(frames)]
-        self.picture = seen[-1].rgb
-        return seen
+        for frame in self.bench.look(frames):
+            seen = replace(frame, rgb=correct(frame.rgb, rest))
+            self.picture = seen.rgb
+            yield seen
 
-    def look_s(self, seconds: float) -> list[Frame]:
+    def look_s(self, seconds: float) -> Iterator[Frame]:
         """The same for so long."""
         return self.look(max(2, round(seconds * self.bench.rate_hz)))
+
+    def see(self, frames: int = 1) -> Rgb:
+        """The last of so many new frames."""
+        return deque(self.look(frames), maxlen=1).pop().rgb
+
+    def see_s(self, seconds: float) -> Rgb:
+        """The last frame of so long."""
+        return deque(self.look_s(seconds), maxlen=1).pop().rgb
 
     def show(self, what: Shown) -> bool:
         """Have a person put this before the camera, unless it is there already."""
@@ -176,8 +186,3 @@ class Place:
         is_there = self.person.show(what)
         self._shown = what if is_there else None
         return is_there
-
-
-def replaced(result: StepResult, calibration: Calibration, **changes: object) -> Outcome:
-    """An outcome with a few fields of the calibration changed."""
-    return result, replace(calibration, **changes)  # type: ignore[arg-type]

@@ -4,12 +4,10 @@ spec -> open_camera -> Camera -> read() -> Frame
 
     picamera2                the Raspberry Pi's own camera                        live
     usb:N                    /dev/videoN                                          live
-    sim[:seed=N,items=PATH]  a drawn bin into which things fall; no hardware      live
+    sim[:seed=N,items=PATH]  a drawn bin into which things fall; no hardware      live; see `device.simulator.spec`
     dir:PATH                 a folder or zip of pictures, one frame each
     video:PATH               a video file
     replay:DIR               what `run --record DIR` recorded, to the last bit
-
-A simulated bin may have faults, also in its spec: `sim:seed=3,white_balance=0.4`, see `device.simulator.faults`.
 
 One word names one camera. None is ever chosen silently, and none stands in for another that does not open.
 """
@@ -18,17 +16,13 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from device.camera.frame import Camera, Frame, Rgb
 from device.camera.locks import AUTOMATIC, Locks
 from device.camera.stall import STALL_S, Source, WatchedCamera
 from device.errors import UsageError
 
-if TYPE_CHECKING:  # it loads OpenCV
-    from device.simulator.faults import Faults
-
-__all__ = ["CAMERAS", "STALL_S", "Camera", "Frame", "Locks", "Rgb", "open_camera", "read_sim_spec"]
+__all__ = ["CAMERAS", "STALL_S", "Camera", "Frame", "Locks", "Rgb", "open_camera"]
 
 CAMERAS = ("picamera2", "usb:N", "dir:PATH", "video:PATH", "replay:DIR", "sim[:seed=N,items=PATH]")
 """The forms of a spec, for help and messages."""
@@ -108,35 +102,19 @@ def _open(
             return watched(ReplaySource(_path(rest)), is_live=False, keeps_size=True)
         case "sim" if rest or not colon:
             from device.simulator.camera import open_simulator
+            from device.simulator.spec import read_sim_spec
 
-            seed, items, faults = read_sim_spec(spec)
-            return open_simulator(items, seed=seed, size_px=size_px, rate_hz=rate_hz, clock=clock, faults=faults)
+            told = read_sim_spec(spec)
+            return open_simulator(
+                told.items,
+                seed=told.seed,
+                size_px=size_px,
+                rate_hz=rate_hz,
+                clock=clock,
+                faults=told.faults,
+                habits=told.habits,
+            )
     raise UsageError(f"camera {spec!r}: no such camera; expected one of {', '.join(CAMERAS)}")
-
-
-def read_sim_spec(spec: str) -> "tuple[int, Path | None, Faults]":
-    """Read `sim:seed=N,items=PATH` and the faults of `device.simulator.faults`, in any order; a path may hold commas.
-
-    Raises:
-        UsageError: it names no such bin.
-    """
-    from device.simulator.faults import FAULTS, read_faults
-
-    rest = spec.partition(":")[2]
-    seed = 0
-    items: Path | None = None
-    wrong: dict[str, str] = {}
-    for option in re.split(rf",(?=(?:seed|items|{'|'.join(FAULTS)})=)", rest) if rest else []:
-        key, _, value = option.partition("=")
-        if key == "seed" and re.fullmatch(r"[0-9]+", value, re.ASCII):
-            seed = int(value)
-        elif key == "items" and value:
-            items = _path(value)
-        elif key in FAULTS:
-            wrong[key] = value
-        else:
-            raise UsageError(f"camera {spec!r}: {option!r} is no option of it; expected sim[:seed=N,items=PATH]")
-    return seed, items, read_faults(spec, wrong)
 
 
 def _path(text: str) -> Path:

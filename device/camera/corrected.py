@@ -12,19 +12,18 @@ import cv2
 import numpy as np
 
 from device.camera.frame import Camera, Frame, Rgb
-from device.camera.locks import AUTOMATIC, EVEN, Locks
+from device.camera.locks import EVEN, Locks, settled_locks
 
-__all__ = ["CorrectedCamera", "correct"]
-
-
-@runtime_checkable
-class _Settles(Protocol):
-    def settled(self) -> Locks: ...
+__all__ = ["CorrectedCamera", "Empties", "correct"]
 
 
 @runtime_checkable
-class _Empties(Protocol):
-    def flap_moved(self, bin_name: str) -> None: ...
+class Empties(Protocol):
+    """A camera over a tray that empties when it is told that a flap is open."""
+
+    def flap_moved(self, bin_name: str) -> None:
+        """This bin's flap is open."""
+        ...
 
 
 class CorrectedCamera:
@@ -41,6 +40,11 @@ class CorrectedCamera:
         self._camera = camera
         self._locks = locks
 
+    @property
+    def inner(self) -> Camera:
+        """The camera itself."""
+        return self._camera
+
     def read(self) -> Frame | None:
         """As `Camera.read`."""
         frame = self._camera.read()
@@ -52,11 +56,11 @@ class CorrectedCamera:
 
     def settled(self) -> Locks:
         """As `WatchedCamera.settled`."""
-        return self._camera.settled() if isinstance(self._camera, _Settles) else AUTOMATIC
+        return settled_locks(self._camera)
 
     def flap_moved(self, bin_name: str) -> None:
         """As `SimulatedCamera.flap_moved`; nothing to a real camera."""
-        if isinstance(self._camera, _Empties):
+        if isinstance(self._camera, Empties):
             self._camera.flap_moved(bin_name)
 
     def close(self) -> None:

@@ -8,9 +8,9 @@ is put right in each frame. Pure; it must never make a colour out of a clipped o
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
-__all__ = ["AUTOMATIC", "EVEN", "Gains", "Locks"]
+__all__ = ["AUTOMATIC", "EVEN", "Gains", "Locks", "settled_locks"]
 
 Gains = tuple[float, float, float]
 """Factors of red, green and blue."""
@@ -43,6 +43,11 @@ class Locks:
         """Whether frames are changed at all."""
         return self.is_swapped or self.balance != EVEN
 
+    @property
+    def colours(self) -> "Locks":
+        """What is done to frames, and nothing held: the camera settles by itself."""
+        return Locks(is_swapped=self.is_swapped, balance=self.balance)
+
     def then(self, *, is_swapped: bool, balance: Gains) -> "Locks":
         """These, and what was found wrong on frames that they had put right already."""
         before = _turned(self.balance) if is_swapped else self.balance
@@ -58,6 +63,16 @@ class Locks:
 
 
 AUTOMATIC: Final = Locks()
+
+
+@runtime_checkable
+class _Settles(Protocol):
+    def settled(self) -> Locks: ...
+
+
+def settled_locks(camera: object) -> Locks:
+    """What a camera has settled on by itself; nothing where it does not tell."""
+    return camera.settled() if isinstance(camera, _Settles) else AUTOMATIC
 
 
 def _turned(gains: Gains) -> Gains:

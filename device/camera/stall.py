@@ -12,12 +12,12 @@ It never repairs: after an error the camera is to be closed and opened again by 
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 import numpy as np
 
 from device.camera.frame import Frame, Rgb
-from device.camera.locks import AUTOMATIC, Locks
+from device.camera.locks import Locks, settled_locks
 from device.errors import CameraError, CameraStalled
 
 __all__ = ["STALL_S", "Source", "WatchedCamera"]
@@ -43,13 +43,6 @@ class Source(Protocol):
     def release(self) -> None:
         """Give the device back; called once."""
         ...
-
-
-@runtime_checkable
-class _Settles(Protocol):
-    """A source that can tell what its camera has settled on."""
-
-    def settled(self) -> Locks: ...
 
 
 class WatchedCamera:
@@ -111,7 +104,7 @@ class WatchedCamera:
 
     def settled(self) -> Locks:
         """What the camera has settled on by itself, for calibration; nothing where it does not tell."""
-        return self._source.settled() if isinstance(self._source, _Settles) else AUTOMATIC
+        return settled_locks(self._source)
 
     def close(self) -> None:
         """Give the device back; safe to call twice."""

@@ -9,6 +9,7 @@ bin thinks: items leave when a flap opens, or when their owner loses patience.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -75,7 +76,6 @@ class Act:
         self._pictures = pictures
         rng = np.random.default_rng(visit.seed)
         self._rests = [self._choose_rest(i, size_px, tray_px, rng) for i in range(len(pictures))]
-        self._hand = draw_hand(visit.seed) if visit.by_hand or pictures or visit.reach else None
         self._size_px = size_px
         self._hand_size_px = _HAND_SIZE * size_px[0]
         self._target: Spot = (
@@ -116,7 +116,7 @@ class Act:
     def hand_share(self, now_s: float) -> float:
         """How much of the picture a hand and its arm cover, 0..1; to a thousandth or so."""
         palm = self._palm(now_s)
-        if palm is None or self._hand is None:
+        if palm is None:
             return 0.0
         turn, size = math.radians(self._way_deg), self._hand_size_px
         rows, columns = np.nonzero(self._hand[::8, ::8, 3] > 127)
@@ -145,7 +145,7 @@ class Act:
         """
         shown = [layer for i in range(len(self._rests)) if (layer := self._item_layer(i, now_s)) is not None]
         palm, before = self._palm(now_s), self._palm(now_s - self._frame_s)
-        if palm is None or self._hand is None:
+        if palm is None:
             return shown
         velocity = (palm[0] - before[0], palm[1] - before[1]) if before is not None else (0.0, 0.0)
         turn = math.radians(self._way_deg)
@@ -153,9 +153,18 @@ class Act:
         centre = (palm[0] - math.sin(turn) * back, palm[1] - math.cos(turn) * back)
         return [*shown, Layer(self._hand, centre, self._hand_size_px, self._way_deg, velocity, 0.5)]
 
+    def would_fall(self, now_s: float) -> bool:
+        """Whether what lies on the tray falls when a flap opens now, hand or no hand."""
+        return self.rests_still(now_s) and self._tries >= self.visit.sticks
+
     def rests_still(self, now_s: float) -> bool:
         """Whether items lie on the tray, hand or no hand."""
         return bool(self.visit.items) and self._settled_s <= now_s < min(self._falls_s, self._takes_s)
+
+    @cached_property
+    def _hand(self) -> Rgba:
+        """Drawn when it first comes, since in many visits none does."""
+        return draw_hand(self.visit.seed)
 
     def _is_reaching(self, now_s: float) -> bool:
         reach = self.visit.reach

@@ -64,6 +64,17 @@ def darker(tone: tuple[float, float, float], by: float) -> tuple[float, float, f
     return (tone[0] * by, tone[1] * by, tone[2] * by)
 
 
+_Part = tuple[slice, slice]
+
+
+def _painted(mask: Mask) -> _Part:
+    """The rows and columns that a mask touches: most touch little, and paint elsewhere would change nothing."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 class Sketch:
     """A square canvas that things are drawn on, upright and centred, lit from the upper left.
 
@@ -244,22 +255,30 @@ class Sketch:
 
     def cover(self, mask: Mask, colour: Colour, opacity: float = 1.0) -> None:
         """Lay a colour over what is there; adds to the silhouette."""
-        m = mask * np.float32(opacity)
-        keep = self.alpha * (1 - m)
-        total = keep + m
+        part = _painted(mask)
+        m = mask[part] * np.float32(opacity)
+        total = self.alpha[part] * (1 - m) + m
         share = (m / np.maximum(total, 1e-6))[..., None]
-        self.rgb += (np.asarray(colour, np.float32) - self.rgb) * share
-        self.alpha = total.astype(np.float32)
+        self._mix(part, colour, share)
+        self.alpha[part] = total
 
     def print_on(self, mask: Mask, colour: Colour, opacity: float = 1.0) -> None:
         """Lay a colour over what is there, only inside the silhouette."""
-        share = (mask * np.float32(opacity))[..., None]
-        self.rgb += (np.asarray(colour, np.float32) - self.rgb) * share
+        part = _painted(mask)
+        self._mix(part, colour, (mask[part] * np.float32(opacity))[..., None])
+
+    def _mix(self, part: _Part, colour: Colour, share: Mask) -> None:
+        tone = np.asarray(colour, np.float32)
+        self.rgb[part] += ((tone if tone.ndim == 1 else tone[part]) - self.rgb[part]) * share
 
     def light(self, factor: Mask, mask: Mask | None = None) -> None:
         """Multiply the brightness by `factor` (1 keeps it), everywhere or inside a mask."""
-        by = factor if mask is None else 1 + (factor - 1) * mask
-        self.rgb *= by[..., None].astype(np.float32)
+        if mask is None:
+            self.rgb *= factor[..., None].astype(np.float32)
+            return
+        part = _painted(mask)
+        by = 1 + (factor[part] - 1) * mask[part]
+        self.rgb[part] *= by[..., None].astype(np.float32)
 
     def gleam(self, mask: Mask, strength: float, colour: Colour = (1.0, 1.0, 1.0)) -> None:
         """Add a highlight; where the thing is transparent the highlight hides what lies behind."""

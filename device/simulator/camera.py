@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from device.simulator.drawings import LABELS
 from device.simulator.faults import SOUND, Faults
 from device.simulator.items import Items, load_items
 from device.simulator.scene import Light, Scene
-from device.simulator.visits import Visit, script
+from device.simulator.visits import ORDINARY, Habits, Visit, script
 
 __all__ = ["SimulatedCamera", "open_simulator"]
 
@@ -32,6 +32,8 @@ _FIRST_LOOK_S = 2.5  # an empty tray at the start, which a bin needs to learn wh
 _LAMP_S = 0.15
 _ADAPT_S = 0.8  # how slowly the camera's exposure follows the lamp
 _LOOP_VISITS = 50
+
+_Answer = TypeVar("_Answer", bool, float)
 
 
 class SimulatedCamera:
@@ -48,6 +50,7 @@ class SimulatedCamera:
         clock: monotonic seconds; only asked in real time.
         sleep: waits so many seconds; only used in real time.
         faults: what is wrong with the camera.
+        habits: of those who come after the script, in real time.
 
     Attributes:
         name: `sim`.
@@ -67,6 +70,7 @@ class SimulatedCamera:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         faults: Faults = SOUND,
+        habits: Habits = ORDINARY,
     ) -> None:
         self.name = "sim"
         self.is_live = real_time
@@ -75,6 +79,7 @@ class SimulatedCamera:
         self._script = list(visits)
         self._seed = seed
         self._faults = faults
+        self._habits = habits
         self._scene = Scene(seed, size_px)
         self._rate_hz, self._frame_s = rate_hz, 1 / rate_hz
         self._clock, self._sleep = clock, sleep
@@ -88,6 +93,7 @@ class SimulatedCamera:
         self._is_switched = False
         # A deque may be filled by one thread and emptied by another.
         self._flaps: deque[str] = deque()
+        self._landed: deque[str] = deque()
         self._is_closed = False
         self._act_from_s = _FIRST_LOOK_S
         self._act = self._next_act()
@@ -95,31 +101,43 @@ class SimulatedCamera:
     @property
     def visit(self) -> Visit | None:
         """The visit that the newest frame shows; None after the last."""
-        return self._act.visit if self._act is not None else None
+        act = self._act
+        return None if act is None else act.visit
 
     @property
     def lies(self) -> bool:
         """Whether the newest frame shows items at rest on the tray with no hand about."""
-        return self._act is not None and self._act.lies(self._tick / self._rate_hz - self._act_from_s)
+        return self._ask(Act.lies)
 
     @property
     def rests_still(self) -> bool:
-        """Whether an opened flap would have something to let fall, hand or no hand."""
-        return self._act is not None and self._act.rests_still(self._tick / self._rate_hz - self._act_from_s)
+        """Whether something lies on the tray, hand or no hand."""
+        return self._ask(Act.rests_still)
+
+    @property
+    def would_fall(self) -> bool:
+        """Whether a flap that opens now lets fall what rests there; some things stick."""
+        return self._ask(Act.would_fall)
 
     @property
     def lid_open(self) -> bool:
         """Whether the lid is open in the newest frame."""
-        return self._act is not None and self._act.lid_open(self._tick / self._rate_hz - self._act_from_s)
+        return self._ask(Act.lid_open)
 
     @property
     def hand_share(self) -> float:
         """How much of the newest frame a hand covers, 0..1."""
-        return 0.0 if self._act is None else self._act.hand_share(self._tick / self._rate_hz - self._act_from_s)
+        return float(self._ask(Act.hand_share))
 
     def flap_moved(self, bin_name: str) -> None:
         """Say that the flap of a bin opened: from the next frame on what lies on the tray falls out."""
+        if self.would_fall:
+            self._landed.append(bin_name)
         self._flaps.append(bin_name)
+
+    def landings(self) -> list[str]:
+        """The bins into which something fell since this was asked last."""
+        return [self._landed.popleft() for _ in range(len(self._landed))]
 
     def read(self) -> Frame | None:
         """Take the next frame; None when the script is over.
@@ -192,7 +210,7 @@ class SimulatedCamera:
     def _next_act(self) -> Act | None:
         if self._next == len(self._script) and self.is_live and self._script:
             self._round += 1
-            self._script = script(self._items, len(self._script), self._seed + self._round)
+            self._script = script(self._items, len(self._script), self._seed + self._round, self._habits)
             self._next = 0
         if self._next == len(self._script):
             return None
@@ -201,6 +219,11 @@ class SimulatedCamera:
         self._next += 1
         pictures = [self._items.picture(item) for item in visit.items]
         return Act(visit, pictures, self._scene.size_px, self._scene.tray_px, self._frame_s)
+
+    def _ask(self, question: Callable[[Act, float], _Answer]) -> _Answer | Literal[False]:
+        """What is so in the newest frame; False after the last visit. Another thread may turn the page meanwhile."""
+        act = self._act
+        return act is not None and question(act, self._tick / self._rate_hz - self._act_from_s)
 
     def _light(self, now_s: float) -> Light:
         """This frame's light: exposure and white balance wander slowly by a few per cent."""
@@ -221,6 +244,7 @@ def open_simulator(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
     faults: Faults = SOUND,
+    habits: Habits = ORDINARY,
 ) -> SimulatedCamera:
     """Open a bin whose visitors come for ever, in real time.
 
@@ -233,13 +257,14 @@ def open_simulator(
         clock: monotonic seconds.
         sleep: waits so many seconds.
         faults: what is wrong with the camera.
+        habits: what people do.
 
     Raises:
         ItemsError: the pack cannot be used.
         PictureError: nothing is at the path, or a photograph is damaged.
     """
     items = load_items(path, labels, seed)
-    visits = script(items, _LOOP_VISITS, seed)
+    visits = script(items, _LOOP_VISITS, seed, habits)
     return SimulatedCamera(
         items,
         visits,
@@ -250,4 +275,5 @@ def open_simulator(
         clock=clock,
         sleep=sleep,
         faults=faults,
+        habits=habits,
     )

@@ -89,7 +89,7 @@ def read_faults(spec: str, options: dict[str, str]) -> Faults:
 
     Args:
         spec: all of it, for the message.
-        options: name -> text; only names of `FAULTS`.
+        options: name -> text; names that are none of `FAULTS` are left alone.
 
     Raises:
         UsageError: a value is none.

@@ -10,14 +10,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
 from device.simulator.items import Items, PackedItem
 
-__all__ = ["Habits", "Reach", "Visit", "VisitKind", "script"]
-
-_OTHER_SHARE = 5  # at least one visit in so many is no single item
+__all__ = ["ORDINARY", "Habits", "Reach", "Visit", "VisitKind", "script"]
 
 
 class VisitKind(StrEnum):
@@ -32,17 +31,27 @@ class VisitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How often people do what they should not; shares of visits, 0..1, one drawn without regard to the others.
+    """What people do; shares of visits, 0..1, but for the pause.
 
     Attributes:
-        reach: a hand comes in at a moment of its own: while something lies there, falls, or a flap moves.
-        jam: of visits with items, those that stick when the flap opens, half of them once and half for good.
-        lid: the lid is opened for some seconds, at any moment too.
+        hands: a hand comes in at a moment of its own: while something lies there, falls, or a flap moves.
+        jams: of visits with items, those that stick when the flap opens, half of them once and half for good.
+        lids: the lid is opened for some seconds, at any moment too.
+        others: are no single item but, in equal shares, a hand alone, a lamp switched, two items or nothing.
+        by_hand: of visits with items, those in which a hand lays them down.
+        pause_s: of empty tray before each visit, a third more or less.
     """
 
-    reach: float = 0.0
-    jam: float = 0.0
-    lid: float = 0.0
+    hands: float = 0.0
+    jams: float = 0.0
+    lids: float = 0.0
+    others: float = 0.2
+    by_hand: float = 0.5
+    pause_s: float = 2.4
+
+
+ORDINARY: Final = Habits()
+"""People who do nothing that they should not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,29 +113,27 @@ _HOLDS: dict[VisitKind, tuple[float, float]] = {
 }
 
 
-def script(items: Items, visits: int, seed: int, habits: Habits | None = None) -> list[Visit]:
+def script(items: Items, visits: int, seed: int, habits: Habits = ORDINARY) -> list[Visit]:
     """Write the script of so many visits.
 
-    From two visits on, at least a fifth are a hand alone, a lamp switched, two items or nothing, as evenly as the
-    number allows. Items come in random order, each once before any comes again.
+    From two visits on, at least the share `others` are a hand alone, a lamp switched, two items or nothing, as evenly
+    as the number allows. Items come in random order, each once before any comes again.
 
     Args:
         items: the pack to choose from.
         visits: how many, 0 or more.
         seed: 0 or more; the same pack, number and seed give the same script.
-        habits: what people do besides; changes nothing else of the script.
+        habits: what people do; hands, jams and lids change nothing else of the script.
     """
     rng = np.random.default_rng([seed, visits, 0x715])
     pack = _shuffled_for_ever(items, rng)
-    day = [_visit(number, kind, pack, rng) for number, kind in enumerate(_kinds(visits, rng))]
-    if habits is None:
-        return day
+    day = [_visit(number, kind, pack, habits, rng) for number, kind in enumerate(_kinds(visits, habits.others, rng))]
     rng = np.random.default_rng([seed, visits, 0xBAD])
     return [_with_habits(visit, habits, rng) for visit in day]
 
 
 def _with_habits(visit: Visit, habits: Habits, rng: np.random.Generator) -> Visit:
-    reaches, jams, opens = rng.random(3) < (habits.reach, habits.jam if visit.items else 0.0, habits.lid)
+    reaches, jams, opens = rng.random(3) < (habits.hands, habits.jams if visit.items else 0.0, habits.lids)
     # From before anything comes until well after the flap has closed.
     over_s = visit.wait_s + visit.enter_s + visit.hold_s + visit.leave_s + (4.0 if visit.items else 0.0)
     if jams:
@@ -140,8 +147,9 @@ def _with_habits(visit: Visit, habits: Habits, rng: np.random.Generator) -> Visi
     return visit
 
 
-def _kinds(visits: int, rng: np.random.Generator) -> list[VisitKind]:
-    others = math.ceil(visits / _OTHER_SHARE) if visits > 1 else 0
+def _kinds(visits: int, share: float, rng: np.random.Generator) -> list[VisitKind]:
+    # 0.2 x 15 is a little more than 3.
+    others = math.ceil(round(visits * share, 6)) if visits > 1 else 0
     quiet = [VisitKind.HAND, VisitKind.LAMP, VisitKind.TWO, VisitKind.NOTHING]
     order = rng.permutation(len(quiet))
     kinds = [quiet[order[number % len(quiet)]] for number in range(others)] + [VisitKind.ITEM] * (visits - others)
@@ -154,16 +162,16 @@ def _shuffled_for_ever(items: Items, rng: np.random.Generator) -> Iterator[Packe
             yield items.packed[place]
 
 
-def _visit(number: int, kind: VisitKind, pack: Iterator[PackedItem], rng: np.random.Generator) -> Visit:
+def _visit(number: int, kind: VisitKind, pack: Iterator[PackedItem], habits: Habits, rng: np.random.Generator) -> Visit:
     count = {VisitKind.ITEM: 1, VisitKind.TWO: 2}.get(kind, 0)
-    by_hand = kind is VisitKind.HAND or bool(rng.random() < 0.5)
+    by_hand = kind is VisitKind.HAND or bool(rng.random() < habits.by_hand)
     return Visit(
         number=number,
         kind=kind,
         items=tuple(next(pack) for _ in range(count)),
         seed=int(rng.integers(2**31)),
         by_hand=by_hand,
-        wait_s=float(rng.uniform(1.6, 3.2)),
+        wait_s=habits.pause_s / 2.4 * float(rng.uniform(1.6, 3.2)),
         enter_s=float(rng.uniform(0.4, 0.8) if by_hand else rng.uniform(0.25, 0.5)),
         hold_s=float(rng.uniform(*_HOLDS[kind])),
         leave_s=float(rng.uniform(0.3, 0.6)),

@@ -3,7 +3,7 @@
     a tap -> Calibrating.ask -> thread: Lender.borrow -> Session.run -> result, or a question -> the page -> an answer
 
 While it is open the bin sorts nothing, so it closes by itself when nobody has touched it for `IDLE_S`. It must never
-take silence for consent: a question that nobody answers in time is answered with no.
+take silence for consent: a question that nobody answers in time ends the step.
 """
 
 import queue
@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from device.camera.frame import Rgb
 from device.config_types import Config
-from device.errors import DashboardError, WastebinError
+from device.errors import CalibrationError, DashboardError, WastebinError
 
 if TYPE_CHECKING:
     from device.calibrate.session import Session
-    from device.calibrate.step import Bench, Shown
+    from device.calibrate.step import Bench, Person, Shown
 
-__all__ = ["Asked", "Calibrating", "Lends", "Question"]
+__all__ = ["Asked", "Borrowable", "Calibrating", "Question"]
 
 IDLE_S: Final = 300.0
 ANSWER_S: Final = 120.0
 
 
-class Lends(Protocol):
+class Borrowable(Protocol):
     """What is needed of `lend.Lender`."""
 
     config: Config
@@ -53,48 +53,69 @@ class Question:
 
 
 class Asked:
-    """A person at the other end of a browser; a `calibrate.step.Person`."""
+    """A person at the other end of a browser; a `calibrate.step.Person`.
 
-    def __init__(self) -> None:
+    Whoever says nothing for `answer_s`, or leaves, ends the step with a CalibrationError: a flap must not go on moving
+    because nobody objects.
+    """
+
+    def __init__(self, answer_s: float = ANSWER_S) -> None:
         self.question: Question | None = None
-        self._answers: queue.Queue[object] = queue.Queue(1)
+        self._answer_s = answer_s
+        self._answer: int | None = None
+        self._is_gone = False
+        self._changed = threading.Condition()
 
     def show(self, what: "Shown") -> bool:
         """Ask for it, and wait until it is there."""
-        return self._ask(Question("show", f"Please show it {what}.")) is True
+        return bool(self._ask(Question("show", f"Please show it {what}.")))
 
-    def tell(self, question: str) -> bool | None:
-        """Ask yes or no; None where nobody answers."""
-        answer = self._ask(Question("tell", question))
-        return answer if isinstance(answer, bool) else None
+    def tell(self, question: str) -> bool:
+        """Ask yes or no."""
+        return bool(self._ask(Question("tell", question)))
 
     def number(self, question: str, default: int) -> int:
-        """Ask for a number; the default where nobody answers."""
-        answer = self._ask(Question("number", question, default))
-        return answer if isinstance(answer, int) and not isinstance(answer, bool) else default
+        """Ask for a number."""
+        return self._ask(Question("number", question, default))
 
-    def answer(self, value: object) -> None:
-        """Answer what is asked; None is silence.
+    def answer(self, value: int) -> None:
+        """Answer what is asked: yes or no, or a number.
 
         Raises:
-            DashboardError: nothing is asked.
+            DashboardError: nothing is asked, or another kind of answer is expected.
         """
-        if self.question is None:
-            raise DashboardError("nothing is asked at the moment", 409)
-        self.question = None
-        self._answers.put(value)
+        with self._changed:
+            if self.question is None:
+                raise DashboardError("nothing is asked at the moment", 409)
+            if isinstance(value, bool) == (self.question.kind == "number"):
+                raise DashboardError(f"expected {'a number' if self.question.kind == 'number' else 'yes or no'}")
+            self.question, self._answer = None, value
+            self._changed.notify_all()
 
-    def _ask(self, question: Question) -> object:
-        self.question = question
-        try:
-            return self._answers.get(timeout=ANSWER_S)
-        except queue.Empty:
-            return None
-        finally:
+    def leave(self) -> None:
+        """Nobody answers from now on."""
+        with self._changed:
+            self._is_gone = True
+            self._changed.notify_all()
+
+    def _ask(self, question: Question) -> int:
+        with self._changed:
+            self.question, self._answer = question, None
+            self._changed.wait_for(lambda: self._answer is not None or self._is_gone, self._answer_s)
             self.question = None
+            if self._answer is None:
+                raise CalibrationError(f"nobody answered ({question.text}); the step was left, run it again")
+            return self._answer
 
 
-@dataclass
+class _BesideSimulator:
+    """Things appear in a simulated bin by themselves; where its flaps shall stand is still asked."""
+
+    def __init__(self, bin_: "Person", asked: Asked) -> None:
+        self.show, self.tell, self.number = bin_.show, bin_.tell, asked.number
+
+
+@dataclass(slots=True)
 class _Open:
     """One session in its thread."""
 
@@ -115,7 +136,7 @@ class Calibrating:
         lender: lends the bin's camera and pins.
     """
 
-    def __init__(self, lender: Lends) -> None:
+    def __init__(self, lender: Borrowable) -> None:
         self._lender = lender
         self._lock = threading.Lock()
         self._open: _Open | None = None
@@ -165,17 +186,12 @@ class Calibrating:
         if opened is None:
             return
         opened.tasks.put(None)
-        if opened.person.question is not None:
-            opened.person.answer(None)
+        opened.person.leave()
         if opened.thread is not None:
             opened.thread.join(timeout_s)
 
-    def answer(self, value: object) -> None:
-        """Answer what is asked.
-
-        Raises:
-            DashboardError: nothing is.
-        """
+    def answer(self, value: int) -> None:
+        """As `Asked.answer`."""
         self._opened().person.answer(value)
 
     def run(self, step: str, inputs: dict[str, Any]) -> None:
@@ -195,7 +211,7 @@ class Calibrating:
         self._begin(step, lambda session: session.undo(step))
 
     def save(self) -> None:
-        """Keep the calibration; the bin goes by it from its next start on.
+        """Keep the calibration; the bin goes by it as soon as this is closed.
 
         Raises:
             DashboardError: nothing is open, a step runs, or it cannot be written.
@@ -207,10 +223,9 @@ class Calibrating:
         opened.is_saved = True
 
     def picture(self) -> Rgb | None:
-        """What the newest step looked at."""
+        """What the camera sees while a step runs, else what the last one saw last."""
         session = self.session
-        results = [] if session is None else list(session.results.values())
-        return next((each.picture for each in reversed(results) if each.picture is not None), None)
+        return None if session is None else session.picture
 
     def _begin(self, step: str, task: "Callable[[Session], object]") -> None:
         opened = self._opened()
@@ -233,14 +248,14 @@ class Calibrating:
 
         try:
             with self._lender.borrow() as bench:
-                # A simulated bin brings its own person.
-                person = None if isinstance(bench, Person) else opened.person
+                person = _BesideSimulator(bench, opened.person) if isinstance(bench, Person) else opened.person
                 opened.session = Session(bench, self._lender.config, person)
                 opened.is_ready.set()
                 self._work(opened, opened.session)
         except WastebinError as error:
             opened.error = self.error = str(error)
         finally:
+            opened.session = None  # and with it what it has seen
             self._open = None
             opened.is_ready.set()
 

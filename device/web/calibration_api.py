@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from device.calibration import apply, load_calibration
 from device.errors import DashboardError
-from device.web.answers import Ask, Bytes, Handler, number, text
+from device.outputs import HARD_LIMITS_US, FlapOutputs
+from device.web.answers import Ask, Bytes, Handler, text
 from device.web.calibrating import Calibrating
 from device.web.desk import Desk
 from device.web.scene import encode_jpeg
 
 __all__ = ["calibration_api"]
-
-PULSE_US = (500, 2500)
 
 
 def calibration_api(desk: Desk, calibrating: Calibrating) -> dict[tuple[str, str], Handler]:
@@ -25,8 +25,8 @@ def calibration_api(desk: Desk, calibrating: Calibrating) -> dict[tuple[str, str
 
     def show(ask: Ask) -> object:  # noqa: ARG001
         from device.calibrate.session import STEPS
-        from device.calibration import load_calibration
 
+        outputs = desk.config.outputs
         session = calibrating.session
         if session is None:
             found, note = load_calibration(desk.config.events_path.parent)
@@ -42,6 +42,10 @@ def calibration_api(desk: Desk, calibrating: Calibrating) -> dict[tuple[str, str
             "saved": calibrating.is_saved,
             "picture": calibrating.picture() is not None,
             "labels": list(desk.labels),
+            "flaps": list(outputs.open_us) if isinstance(outputs, FlapOutputs) else [],
+            "pulse_us": HARD_LIMITS_US,
+            "size": desk.config.camera.size_px,
+            "region": apply(desk.lender.config, found).camera.region,
             "steps": [
                 {
                     **asdict(step),
@@ -77,7 +81,7 @@ def calibration_api(desk: Desk, calibrating: Calibrating) -> dict[tuple[str, str
         if not isinstance(value, bool | int):
             raise DashboardError("value: expected yes, no or a whole number")
         calibrating.answer(value)
-        return {}
+        return show(ask)
 
     def picture(ask: Ask) -> object:  # noqa: ARG001
         rgb = calibrating.picture()
@@ -110,6 +114,13 @@ def _inputs(step: str, table: Mapping[str, object]) -> dict[str, Any]:
     if step == "looks":
         return {"label": text(table, "label", 60)}
     if step == "flaps" and "flap" in table:
-        pulses = {key: number(table, key, *PULSE_US) for key in ("closed_us", "open_us") if key in table}
-        return {"flap": text(table, "flap", 60), **pulses}
+        return {"flap": text(table, "flap", 60)}
+    if step == "region" and "region" in table:
+        return {"region": _box(table["region"])}
     return {}
+
+
+def _box(drawn: object) -> tuple[int, ...]:
+    if not isinstance(drawn, list) or len(drawn) != 4 or not all(type(each) is int for each in drawn):
+        raise DashboardError("region: expected [x, y, width, height], whole numbers")
+    return tuple(drawn)

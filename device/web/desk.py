@@ -18,7 +18,7 @@ from device.learner import LearntView
 from device.model import Model
 from device.releases import ReleaseStore
 from device.route import Site, home_bin
-from device.web.calibrating import Lends
+from device.web.calibrating import Borrowable
 from device.web.scene import Scene
 
 __all__ = ["Desk", "HasModel", "Learns", "Logs", "Remembers"]
@@ -78,6 +78,7 @@ class Desk:
         model_path: folder of the bundle that runs now.
         camera, pins: as they were asked for.
         wall: wall-clock seconds.
+        restart: ends the bin, and whoever watches over it starts it again; None where nobody would.
     """
 
     config: Config
@@ -87,12 +88,13 @@ class Desk:
     keeper: Remembers
     log: Logs
     learner: Learns
-    lender: Lends
+    lender: Borrowable
     store: ReleaseStore | None
     model_path: Callable[[], Path]
     camera: str
     pins: str
     wall: Callable[[], float]
+    restart: Callable[[], None] | None = None
 
     @property
     def labels(self) -> Sequence[str]:

@@ -47,12 +47,15 @@ class Scene:
     """A `supervise.Watcher` that remembers the newest.
 
     Args:
-        region: x, y, width, height of the tray in px of the picture; None is all of it.
+        region: see below.
         clock: monotonic seconds.
+
+    Attributes:
+        region: x, y, width, height of the tray in px of the picture; None is all of it.
     """
 
     def __init__(self, region: Box | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._region = region
+        self.region = region
         self._clock = clock
         self._newest: tuple[Status, Frame, float] | None = None
         self._fault: str | None = None
@@ -65,8 +68,8 @@ class Scene:
         """A frame went through the bin."""
         before = self._newest
         is_new = status.vote_frames and (before is None or before[0].vote_frames != status.vote_frames)
-        if is_new or status.decided is not None:
-            self._note(status.classify_ms)
+        if (is_new or status.decided is not None) and status.classify_ms is not None:
+            self._classify_ms.append(status.classify_ms)
         self._newest = (status, frame, self._clock())
 
     def fault(self, sentence: str | None) -> None:
@@ -123,7 +126,7 @@ class Scene:
             "state": "paused" if is_paused else str(status.state),
             "tray": str(status.tray),
             "size": [width, height],
-            "region": self._region,
+            "region": self.region,
             "box": status.box,
             "vote": {label: round(prob, 3) for label, prob in status.vote.items()},
             "looks": status.vote_frames,
@@ -132,15 +135,14 @@ class Scene:
             "outputs": status.outputs,
             "counts": status.counts,
             "jams": status.jams,
+            "jam": status.jam,
+            "lid_open": status.lid_open,
+            "full": status.full,
             "fps": round(status.fps, 1),
             "classify_ms": None if status.classify_ms is None else round(status.classify_ms, 1),
             "model": status.model,
             "fault": fault,
         }
-
-    def _note(self, ms: float | None) -> None:
-        if ms is not None:
-            self._classify_ms.append(ms)
 
 
 def _decided(decided: Decided) -> dict[str, object]:

@@ -57,11 +57,14 @@ class Server:
     """One dashboard's server.
 
     Args:
-        make: gives the application, once, in the thread that serves it.
+        app: what is served.
         host_now: where to listen now.
         port: 0 takes any that is free.
-        on_close: told, in the serving thread, that streams must end.
+        end_streams, begin_streams: called in the serving thread before it stops, and before it serves (again).
         say: told what is wrong.
+
+    Attributes:
+        address: where it listens; None while it does not.
     """
 
     def __init__(

@@ -1,11 +1,13 @@
-"""The settings page: a few values, checked as the configuration is, taken over at the next start.
+"""The settings page: a few values, checked as the configuration is, taken over at the next start; and that start.
 
 settings.json, Config, the running model's rule -> JSON; a form -> parse_settings -> settings.json
 """
 
 import threading
 from dataclasses import asdict
+from http import HTTPStatus
 
+from device.errors import DashboardError
 from device.settings import RANGES, load_settings, parse_settings, save_settings
 from device.web.answers import Ask, Handler
 from device.web.desk import Desk
@@ -32,6 +34,7 @@ def settings_api(desk: Desk) -> dict[tuple[str, str], Handler]:
             "ranges": RANGES,
             "note": note,
             "restart": settings != started,
+            "can_restart": desk.restart is not None,
             "file": None if desk.config.file is None else str(desk.config.file),
             "bins": [
                 {"name": bin_.name, "takes": sorted(bin_.takes), "rest": bin_.is_residual} for bin_ in desk.site.bins
@@ -43,4 +46,17 @@ def settings_api(desk: Desk) -> dict[tuple[str, str], Handler]:
             save_settings(desk.config, parse_settings(dict(ask.table), desk.config))
         return show(ask)
 
-    return {("GET", "/api/settings"): show, ("POST", "/api/settings"): change}
+    def restart(ask: Ask) -> object:  # noqa: ARG001
+        if desk.restart is None:
+            raise DashboardError(
+                "nobody would start this bin again: it does not run as a service; stop it and start it where you began",
+                HTTPStatus.CONFLICT,
+            )
+        desk.restart()
+        return {"restarting": True}
+
+    return {
+        ("GET", "/api/settings"): show,
+        ("POST", "/api/settings"): change,
+        ("POST", "/api/restart"): restart,
+    }

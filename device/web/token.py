@@ -81,8 +81,11 @@ class TokenStore:
         key = _Key(SCHEMA, salt.hex(), _hash(token, salt).hex(), secrets.token_hex(32), iso_utc(wall_s))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(Files(), self.path, json.dumps(asdict(key), indent=1).encode())
-            self.path.chmod(0o600)
+            umask = os.umask(0o077)  # nobody else may read it, not even for a moment
+            try:
+                replace_file(Files(), self.path, json.dumps(asdict(key), indent=1).encode())
+            finally:
+                os.umask(umask)
             if os.geteuid() == 0:  # the bin is another user, and must read what root has made for it
                 owner = self.path.parent.stat()
                 os.chown(self.path, owner.st_uid, owner.st_gid)

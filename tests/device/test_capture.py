@@ -1,6 +1,7 @@
 """The capture thread with cameras that obey; nothing here waits longer than a thread needs."""
 
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -154,3 +155,39 @@ def test_a_camera_that_never_returns_is_left_behind_after_the_deadline():
 
 def test_closing_before_starting_is_harmless():
     assert Capture(lambda: pytest.fail("opened")).close() is True
+
+
+def test_a_live_camera_is_opened_anew_when_asked_and_the_old_one_is_closed_first():
+    opened: list[ObedientCamera] = []
+
+    def open_camera() -> ObedientCamera:
+        assert all(camera.is_closed for camera in opened)
+        opened.append(ObedientCamera([frame(number) for number in range(10_000)], is_live=True))
+        return opened[-1]
+
+    capture = Capture(open_camera)
+    capture.start()
+    assert isinstance(capture.slot.take(DEADLINE_S), Frame)
+    capture.reopen()
+    end_s = time.monotonic() + DEADLINE_S
+    while len(opened) < 2:
+        assert isinstance(capture.slot.take(DEADLINE_S), Frame)
+        assert time.monotonic() < end_s
+    assert capture.close(DEADLINE_S) is True
+    assert [camera.is_closed for camera in opened] == [True, True]
+
+
+def test_a_finite_source_is_never_begun_again():
+    opened: list[ObedientCamera] = []
+
+    def open_camera() -> ObedientCamera:
+        opened.append(ObedientCamera([frame(1), frame(2), frame(3), None]))
+        return opened[-1]
+
+    capture = Capture(open_camera)
+    capture.start()
+    assert isinstance(capture.slot.take(DEADLINE_S), Frame)
+    capture.reopen()
+    assert drain(capture) == [2, 3, Ended()]
+    assert len(opened) == 1
+    assert capture.close(DEADLINE_S) is True

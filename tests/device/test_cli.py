@@ -297,6 +297,13 @@ def test_simulate_ends_with_exactly_the_settled_line(bundle: str, capsys: pytest
     assert [line["visit"] for line in lines[:-1]] == [0]
 
 
+def test_simulate_takes_habits_and_faults_but_no_second_seed(bundle: str, capsys: pytest.CaptureFixture[str]):
+    assert run_app(["simulate", "--camera", "sim:seed=3", "--model", bundle]) == 2
+    assert "seed and items are options of their own" in capsys.readouterr().err
+    assert run_app(["simulate", "--camera", "sim:jam=1", "--model", bundle]) == 2
+    assert "'jam=1' is no option of it; expected seed=, items=, hands=, jams=" in capsys.readouterr().err
+
+
 def test_bad_items_are_one_sentence(tmp_path: Path, bundle: str, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "items" / "glass").mkdir(parents=True)
     assert run_app(["simulate", "--items", str(tmp_path / "items"), "--model", bundle]) == 1

@@ -51,7 +51,7 @@ def test_what_only_a_person_can_mend_is_exit_1(tmp_path: Path, capsys: pytest.Ca
     assert run_app(["calibrate", "camera", "--yes", "--config", str(write(tmp_path, ",blur=3"))]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("LOOK  camera  the picture is blurred")
-    assert out.endswith("a bin that runs goes by it from its next start on\n")
+    assert out.endswith("calibration.json; the bin goes by it when it runs\n")
     assert err == ""
 
 

@@ -22,7 +22,8 @@ from device.event_reader import (
     read_spot_checks,
     read_wrongs,
 )
-from device.event_store import APPLICATION_ID, connect_sqlite, upgrade_schema
+from device.event_schema import APPLICATION_ID, upgrade_schema
+from device.event_store import connect_sqlite
 from device.events import Event, EventLog
 
 LABELS = ("glass", "metal", "paper")

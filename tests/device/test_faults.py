@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device.camera import read_sim_spec
 from device.config import load_config
 from device.errors import UsageError
 from device.simulator.camera import SimulatedCamera
 from device.simulator.faults import SOUND, Faults
 from device.simulator.items import load_items
-from device.simulator.visits import script
+from device.simulator.spec import read_sim_spec
+from device.simulator.visits import Habits, script
 
 SIZE_PX = (160, 120)
 
@@ -29,8 +29,15 @@ def test_a_spec_names_faults_beside_seed_and_items_in_any_order() -> None:
         7,
         Path("/a,b"),
         Faults(-0.4, True, 0.72, 0.1, 2.5, frozenset({"Glass", "Paper"})),
+        Habits(),
     )
-    assert read_sim_spec("sim") == (0, None, SOUND)
+    assert read_sim_spec("sim") == (0, None, SOUND, Habits())
+
+
+def test_a_spec_names_habits_too() -> None:
+    spec = "sim:hands=0.3,jams=0.2,blur=2,lids=1,others=0,by_hand=0.25,pause=12"
+    habits = Habits(hands=0.3, jams=0.2, lids=1.0, others=0.0, by_hand=0.25, pause_s=12.0)
+    assert read_sim_spec(spec) == (0, None, Faults(blur=2.0), habits)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,11 @@ def test_a_spec_names_faults_beside_seed_and_items_in_any_order() -> None:
         ("blur=x", "blur is 'x', expected a number from 0 to 8"),
         ("far=0", "far is '0', expected a number from 0.5 to 1"),
         ("swapped=yes", "swapped is 'yes', expected 0 or 1"),
-        ("rot=1", "'rot=1' is no option of it"),
+        ("rot=1", "'rot=1' is no option of it; expected seed=, items=, hands=, jams=, lids=, others="),
+        ("hands=1.5", "hands is '1.5', expected a number from 0 to 1"),
+        ("pause=-1", "pause is '-1', expected a number from 0 to 3600"),
+        ("hands=", "'hands=' is no option of it"),
+        ("seed=x", "seed is 'x', expected a whole number, 0 or more"),
     ],
 )
 def test_a_fault_that_is_none_is_refused(option: str, said: str) -> None:

@@ -127,6 +127,16 @@ def test_the_thread_ends_when_it_is_told_to(keeper: Keeper):
     assert [thread.name for thread in threading.enumerate() if thread.name == "keep-looks"] == []
 
 
+def test_what_is_corrected_just_before_the_end_is_kept_too(path: Path, log: MemoryLog):
+    keeper = Keeper(path, MARGIN, log, keep_unsure=1)
+    keeper.start()
+    show(keeper, range(3, 4))
+    keeper.frame(*unsure(5))
+    correct(path, 3, "metal")
+    keeper.close()
+    assert (kept(path), list(find_unsure(unsure_folder(path)))) == (["metal/event-3.png"], [5])
+
+
 def unsure(number: int) -> tuple[Status, Frame]:
     """The frame on which decision `number` was that nobody can tell."""
     bench = Bench(["item"] * 4, prediction("glass", logit=0.3))

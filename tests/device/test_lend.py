@@ -1,6 +1,7 @@
 """A running bin lends its camera and pins to one calibration at a time."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from device.calibrate.session import Nobody, Session
 from device.camera.frame import Frame
-from device.camera.locks import Locks
+from device.camera.locks import AUTOMATIC, Locks
 from device.config import REFERENCE_BUILDS, load_config
 from device.config_types import Config
 from device.errors import LendError, OutputError
@@ -18,9 +19,21 @@ from device.lend import KEPT_FRAMES, Lender, Unlent
 RGB = np.full((480, 640, 3), 90, np.uint8)
 
 
-def config_of(build: str, tmp_path: Path) -> Config:
+def config_of(build: str, tmp_path: Path, source: str, locks: Locks) -> Config:
     config = load_config(next(path for path in REFERENCE_BUILDS if path.stem == build))
-    return replace(config, events_path=tmp_path / "events.db")
+    camera = replace(config.camera, source=source, locks=locks)
+    return replace(config, events_path=tmp_path / "events.db", camera=camera)
+
+
+def lender_of(
+    build: str,
+    tmp_path: Path,
+    source: str = "usb:0",
+    locks: Locks = AUTOMATIC,
+    settled: Callable[[], Locks] = lambda: AUTOMATIC,
+) -> Lender:
+    config = config_of(build, tmp_path, source, locks)
+    return Lender(config, pins="mock", camera=lambda: config.camera, settled=settled)
 
 
 def frame(number: int) -> Frame:
@@ -54,9 +67,7 @@ class Bin(threading.Thread):
 @pytest.mark.parametrize("build", ["flaps", "leds", "diverter"])
 def test_what_is_borrowed_are_frames_and_pins_and_both_come_back(build: str, tmp_path: Path) -> None:
     locks = Locks(is_swapped=True)
-    lender = Lender(
-        config_of(build, tmp_path), camera="usb:0", pins="mock", base=locks, settled=lambda: Locks(gain=2.0)
-    )
+    lender = lender_of(build, tmp_path, locks=locks, settled=lambda: Locks(gain=2.0))
     with Bin(lender):
         with lender.borrow() as bench:
             assert (lender.is_wanted, lender.is_lent) == (True, True)
@@ -78,7 +89,7 @@ def test_what_is_borrowed_are_frames_and_pins_and_both_come_back(build: str, tmp
 
 
 def test_two_do_not_borrow_at_once(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="usb:0", pins="mock")
+    lender = lender_of("flaps", tmp_path)
     with (
         Bin(lender),
         lender.borrow(),
@@ -90,28 +101,28 @@ def test_two_do_not_borrow_at_once(tmp_path: Path) -> None:
 
 
 def test_a_bin_that_does_not_come_to_rest_lends_nothing(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="usb:0", pins="mock")
+    lender = lender_of("flaps", tmp_path)
     with pytest.raises(LendError, match=r"did not come to rest within 0\.01 s"), lender.borrow(timeout_s=0.01):
         pass
     assert (lender.is_wanted, lender.is_lent) == (False, False)
 
 
 def test_a_borrower_who_fails_gives_everything_back(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="usb:0", pins="mock")
+    lender = lender_of("flaps", tmp_path)
     with Bin(lender), pytest.raises(OutputError), lender.borrow():
         raise OutputError("pins: refused")
     assert (lender.is_wanted, lender.is_lent) == (False, False)
 
 
 def test_only_the_newest_frames_wait_and_the_bin_never_does(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="usb:0", pins="mock")
+    lender = lender_of("flaps", tmp_path)
     for number in range(10 * KEPT_FRAMES):
         lender.give(frame(number))
     assert lender.take().number >= 9 * KEPT_FRAMES
 
 
 def test_a_session_runs_on_what_is_lent(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="usb:0", pins="mock")
+    lender = lender_of("flaps", tmp_path)
     with Bin(lender), lender.borrow() as bench:
         result = Session(bench, lender.config, Nobody()).run("camera")
     assert result.figures["brightness"] == 90.0
@@ -119,7 +130,7 @@ def test_a_session_runs_on_what_is_lent(tmp_path: Path) -> None:
 
 
 def test_a_simulated_bin_lends_one_on_which_a_card_can_be_laid(tmp_path: Path) -> None:
-    lender = Lender(config_of("flaps", tmp_path), camera="sim:seed=3,white_balance=0.4", pins="mock")
+    lender = lender_of("flaps", tmp_path, "sim:seed=3,white_balance=0.4")
     with Bin(lender), lender.borrow() as bench:
         assert Session(bench, lender.config).run("colour").cured == ("white_balance",)
 

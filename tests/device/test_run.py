@@ -1,5 +1,6 @@
 """A whole bin: a recording goes in at one end, events and moved pins come out at the other."""
 
+import http.client
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from bundles import make_bundle
+from loopback import free_port
 
 from device.bench import draw_frame
 from device.calibration import Calibration, save_calibration
@@ -21,15 +23,17 @@ from device.camera.frame import Frame
 from device.camera.locks import Locks
 from device.camera.replay import Recorder
 from device.config import load_config
+from device.config_dashboard import DashboardConfig
 from device.config_types import Config, ModelsConfig
 from device.drive import Driven
-from device.errors import BundleRefused, CameraNotFound, EventsError, UsageError
+from device.errors import BundleRefused, CameraNotFound, EventsBusy, UsageError
 from device.events import Event, EventLog, read_counts, read_events
 from device.notify import Notifier
 from device.outputs import default_outputs
 from device.release_state import State
 from device.run import Plan, load_model, run_bin
 from device.status import Status
+from device.web.token import TokenStore, dashboard_path
 
 DEADLINE_S = 60
 
@@ -147,6 +151,64 @@ def test_goes_by_what_calibration_has_found_and_tells_when_its_file_is_damaged(
     assert fault.detail.endswith("the bin runs uncalibrated, run: wastebin calibrate")
 
 
+def test_what_is_saved_in_the_dashboard_is_gone_by_at_once_without_a_restart(config: Config, bundle: Path):
+    camera, port = "sim:seed=4,white_balance=0.6", free_port()
+    tokens = TokenStore(dashboard_path(config.events_path))
+    tokens.make(wall_s=time.time())
+    cookie = f"wastebin={tokens.open_session(wall_s=time.time())}"
+    blueness: list[float] = []  # of each frame that the bin acted on
+    frames = threading.Condition()
+
+    class Looking(Watching):
+        def frame(self, status: Status, frame: Frame) -> None:
+            with frames:
+                blueness.append(float(frame.rgb[..., 2].mean()) / float(frame.rgb[..., 0].mean()))
+                frames.notify_all()
+
+    def ask(what: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+        headers = {"cookie": cookie, "x-wastebin": "1", "content-type": "application/json"}
+        connection.request("POST", f"/api/calibration/{what}", b"{}", headers)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        connection.close()
+
+    def story() -> None:
+        try:
+            with frames:
+                assert frames.wait_for(lambda: len(blueness) > 5, DEADLINE_S)
+            ask("open")
+            found = Calibration(
+                camera=camera,
+                locks=Locks(balance=(0.5, 1.0, 2.0)),
+                pulses_us={"Glass": (1900, 1100)},
+                threads=2,
+            )
+            save_calibration(config.events_path.parent, found)
+            with frames:
+                dull = max(blueness)
+            ask("close")
+            with frames:
+                assert frames.wait_for(lambda: blueness[-1] > 2 * dull, DEADLINE_S)
+            end_s = time.monotonic() + DEADLINE_S
+            while not read_events(config.events_path, kind="model"):
+                assert time.monotonic() < end_s
+                threading.Event().wait(0.05)
+            happened.append("gone by")
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    happened: list[str] = []
+    live = replace(config, dashboard=DashboardConfig(port=port))
+    trace: list[Driven] = []
+    thread = threading.Thread(target=story, daemon=True)
+    thread.start()
+    run_bin(Plan(live, camera, "mock", bundle, for_s=2.0 * DEADLINE_S), Looking(), trace=trace.append)
+    thread.join(DEADLINE_S)
+    assert happened == ["gone by"]
+    assert ("Glass", 1900.0) in [(driven.output, driven.value) for driven in trace]
+
+
 def test_the_service_manager_hears_when_it_is_ready_and_when_it_stops(
     config: Config, bundle: Path, recording: Path, tmp_path: Path
 ):
@@ -239,7 +301,7 @@ def test_a_second_bin_is_sent_away_before_it_counts_as_a_try_of_a_model(
     trial = json.dumps(asdict(State(phase="trial", release="7-0123456789ab", tries_left=3)))
     (store / "state.json").write_text(trial)
     shared = replace(config, models=ModelsConfig(store, tmp_path / "signers"))
-    with EventLog(config.events_path), pytest.raises(EventsError, match="another wastebin"):
+    with EventLog(config.events_path), pytest.raises(EventsBusy, match="another wastebin"):
         run(Plan(shared, f"replay:{recording}", "mock"), Watching())
     assert (store / "state.json").read_text() == trial
 

@@ -13,8 +13,8 @@ from device.errors import ItemsError, WastebinError
 from device.model import Model
 from device.outputs import DiverterOutputs, FlapOutputs, LedOutputs, PinnedLed, PinnedServo
 from device.simulate import Ledger, Tally, check_moves, opened_bins, simulate
-from device.simulator.items import PackedItem
-from device.simulator.visits import Visit, VisitKind
+from device.simulator.items import PackedItem, load_items
+from device.simulator.visits import ORDINARY, Habits, Visit, VisitKind, script
 from device.status import Decided
 
 LABELS = ("glass", "paper", "trash")
@@ -35,7 +35,7 @@ def keep(day: list[Visit], *entries: tuple[int | None, str, str, bool]) -> Tally
     for number, label, bin_name, lies in entries:
         at = None if number is None else day[number]
         ledger.decided(at, decided(label, bin_name), lies=lies)
-        ledger.opened(at, bin_name, lies=lies)
+        ledger.opened(at, bin_name, falls=lies)
     return ledger.tally(day)
 
 
@@ -155,6 +155,14 @@ def test_accepts_moves_that_are_the_decided_ones(opened: list[tuple[float, str]]
     check_moves(MADE, opened, unmoved=unmoved)
 
 
+def test_a_movement_that_was_stopped_may_begin_once_more():
+    thrice = [(1.0, "Glass"), (2.0, "Glass"), (3.0, "Glass"), (9.0, "Paper")]
+    check_moves(MADE, thrice, unmoved=0, interrupted=1)
+    check_moves(MADE, thrice, unmoved=1, interrupted=1)  # stopped, and then taken out
+    with pytest.raises(WastebinError, match="decision 1"):
+        check_moves(MADE, thrice, unmoved=0)
+
+
 @pytest.mark.parametrize(
     ("opened", "unmoved", "says"),
     [
@@ -173,13 +181,21 @@ def test_refuses_any_other_move(opened: list[tuple[float, str]], unmoved: int, s
 # ------------------------------------------------------------------------------------------------ whole days
 
 
-def one_day(tmp_path: Path, says: list[dict[str, object]], visits: int, a_model: Model | None = None) -> Tally:
+def one_day(
+    tmp_path: Path,
+    says: list[dict[str, object]],
+    visits: int,
+    a_model: Model | None = None,
+    habits: Habits = ORDINARY,
+) -> Tally:
     config = load_config(None, environ={"HOME": str(tmp_path)})
     small = replace(config, camera=replace(config.camera, size_px=(320, 240), rate_hz=10.0))
     path = tmp_path / "bundle"
     if a_model is None and not path.exists():
         make_bundle(path)
-    return simulate(small, items=None, visits=visits, seed=4, model_path=path, say=says.append, model=a_model)
+    return simulate(
+        small, items=None, visits=visits, seed=4, model_path=path, say=says.append, model=a_model, habits=habits
+    )
 
 
 def test_the_same_seed_is_the_same_day_but_for_the_milliseconds(tmp_path: Path):
@@ -206,6 +222,23 @@ def test_says_each_decision_with_its_truth(tmp_path: Path):
         *("visit", "kind", "truth", "item", "event", "label", "prob", "probs"),
         *("accepted", "reason", "familiarity", "bin", "frames", "decision_ms"),
     ]
+
+
+def test_what_sticks_for_good_is_taken_out_again_and_was_in_no_bin(tmp_path: Path):
+    habits = Habits(jams=1.0, others=0.0)
+    day = script(load_items(None, LABELS, 4), 6, 4, habits)
+    assert {visit.sticks for visit in day} == {1, 9}
+    fell = [visit.labels[0] for visit in day if visit.sticks == 1]  # at the second try
+
+    tally = one_day(tmp_path, [], 6, model(prediction("glass")), habits)
+
+    assert (tally.items, tally.decided, tally.false_triggers) == (6, 6, 0)
+    assert tally.contamination == pytest.approx(1 - fell.count("glass") / len(fell), abs=1e-6)
+
+
+def test_hands_that_stop_a_flap_are_no_bug_of_the_bin(tmp_path: Path):
+    tally = one_day(tmp_path, [], 6, model(prediction("glass")), Habits(hands=1.0, others=0.0, by_hand=0.0))
+    assert (tally.items, tally.false_triggers) == (6, 0)
 
 
 def test_refuses_items_that_are_none(tmp_path: Path):

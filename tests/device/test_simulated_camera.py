@@ -297,7 +297,7 @@ def test_a_hand_that_reaches_in_is_in_view_for_a_while_and_what_lies_there_does_
         camera.read()
         shares.append(camera.hand_share)
         lies.append(camera.lies)
-        rests.append(camera.rests_still)
+        rests.append(camera.would_fall)
     start, end = round((FIRST_S + 3.0) * RATE_HZ), round((FIRST_S + 4.2) * RATE_HZ)
     assert max(shares[:start]) == 0.0
     assert 0.05 < max(shares[start:end]) < 0.6
@@ -310,6 +310,20 @@ def test_what_lies_there_falls_when_a_flap_opens_hand_or_no_hand():
     frames = play(camera, flaps_at=[round((FIRST_S + 2.5) * RATE_HZ)])
     assert camera.visits_done == 2
     assert frames
+
+
+def test_what_sticks_once_falls_at_the_second_try_and_only_then_breaks_a_beam():
+    camera = camera_of(replace(FALLEN_IN, sticks=1))
+    told = []
+    for _ in range(round((FIRST_S + 3.0) * RATE_HZ)):
+        camera.read()
+    for _ in range(2):
+        told.append((camera.rests_still, camera.would_fall))
+        camera.flap_moved("Glass")
+        told.append(camera.landings())
+        camera.read()
+    assert told == [(True, False), [], (True, True), ["Glass"]]
+    assert (camera.rests_still, camera.landings()) == (False, [])
 
 
 def test_the_lid_is_open_from_when_to_when_the_visit_says():

@@ -248,6 +248,13 @@ class Borrower:
         self.first = first
         self.last = last
         self.given: list[tuple[int, str, bool]] = []
+        self.told: list[tuple[str, int]] = []
+
+    def lent(self) -> None:
+        self.told.append(("lent", self.day[0].number))
+
+    def returned(self) -> None:
+        self.told.append(("returned", self.day[0].number))
 
     @property
     def is_wanted(self) -> bool:
@@ -265,11 +272,14 @@ def test_a_bin_that_is_lent_parks_first_decides_nothing_and_goes_on_with_new_out
     borrower = Borrower(days, first=5, last=12)
     day = Day(["empty", "item"], steady(24), lender=borrower)
     days.append(day)
+    day.on_open = lambda: borrower.told.append(("opened", day.number))
     day.run()
     # It was on its way to open a flap: a stroke of an eighth of a second home, then the frames are the borrower's.
     assert [number for number, *_ in borrower.given] == list(range(borrower.given[0][0], 13))
     assert 5 < borrower.given[0][0] < 9
     assert all(is_quiet for _, _, is_quiet in borrower.given)
+    # What was found is gone by before the outputs are opened again.
+    assert borrower.told == [("lent", borrower.given[0][0]), ("returned", 13), ("opened", 13)]
     assert [status.frame_number for status in day.seen] == [1, 2, 3, 4, *range(13, 25)]
     assert day.seen[-1].counts != {}
     assert day.details() == []

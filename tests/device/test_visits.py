@@ -7,7 +7,7 @@ import pytest
 
 from device.simulator.drawings import LABELS, draw_item
 from device.simulator.items import Items, PackedItem, load_items
-from device.simulator.visits import VisitKind, script
+from device.simulator.visits import Habits, VisitKind, script
 
 ITEMS = load_items(None, LABELS, seed=1)
 
@@ -34,6 +34,14 @@ def test_every_kind_comes_about_equally_often() -> None:
     kinds = Counter(str(visit.kind) for visit in script(ITEMS, 200, 9))
 
     assert kinds == {"item": 160, "hand": 10, "lamp": 10, "two": 10, "nothing": 10}
+
+
+def test_people_who_only_throw_things_in_come_as_quickly_as_is_asked():
+    habits = Habits(others=0.0, by_hand=0.0, pause_s=0.24)
+    visits = script(ITEMS, 50, 9, habits)
+
+    assert {(visit.kind, visit.by_hand) for visit in visits} == {(VisitKind.ITEM, False)}
+    assert 0.16 <= min(visit.wait_s for visit in visits) < max(visit.wait_s for visit in visits) <= 0.32
 
 
 def test_none_and_one_visit_are_possible() -> None:

@@ -26,10 +26,12 @@ from device.looks import find_looks, keep_look, looks_folder
 from device.model import Model
 from device.run import load_model
 from device.status import Decided, State, Status
+from device.web.answers import Ask
 from device.web.app import make_app
 from device.web.desk import Desk
 from device.web.items import items_api
 from device.web.scene import Scene
+from device.web.settings_api import settings_api
 from device.web.streams import MOST_STATUS, MOST_VIDEO, Streams
 from device.web.wire import Dashboard
 
@@ -542,6 +544,23 @@ def test_the_calibration_shows_its_steps_and_refuses_what_is_not_open(web: Web):
     assert web.ask("POST", "/api/calibration/steps/nothing/run").status == 404
     assert web.ask("GET", "/api/calibration/picture.jpg").status == 404
     assert web.files() == before
+
+
+def test_only_a_bin_that_somebody_starts_again_can_be_asked_to(web: Web):
+    assert web.log_in().ask("GET", "/api/settings").table["can_restart"] is False
+    refused = web.ask("POST", "/api/restart")
+    assert (refused.status, "nobody would start this bin again" in refused.table["error"]) == (409, True)
+    asked = []
+    handlers = settings_api(replace(web.desk, restart=lambda: asked.append(1)))
+    assert (handlers["GET", "/api/settings"](Ask())["can_restart"], asked) == (True, [])
+    assert (handlers["POST", "/api/restart"](Ask()), asked) == ({"restarting": True}, [1])
+
+
+def test_the_page_hears_of_a_lid_a_jam_and_a_full_bin():
+    scene = Scene()
+    scene.frame(replace(status(), lid_open=True, full=("Glass",), jam="item still in the tray"), frame())
+    told = json.loads(scene.facts())
+    assert (told["lid_open"], told["full"], told["jam"]) == (True, ["Glass"], "item still in the tray")
 
 
 def test_settings_are_checked_kept_and_say_when_they_count(web: Web):

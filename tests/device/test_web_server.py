@@ -77,23 +77,38 @@ class Running:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("hostile")
+def start(folder: Path, **environ: str) -> Running:
     port = free_port()
     config = folder / "bin.toml"
     config.write_text(f'camera.source = "sim:seed=2"\nevents.path = "events.db"\n[dashboard]\nport = {port}\n')
     TokenStore(dashboard_path(folder / "events.db")).make(wall_s=time.time())
     process = subprocess.Popen(
         [*COMMAND, "run", "--pins", "mock", "--config", str(config)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **environ},
     )  # fmt: skip
     bin_ = Running(folder, port, process)
     wait_until(lambda: process.poll() is not None or bin_.ask("GET", "/") == 200)
+    return bin_
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    bin_ = start(tmp_path_factory.mktemp("hostile"))
     yield bin_
-    process.terminate()
-    assert process.communicate(timeout=60)[1] == ""
-    assert process.returncode == 0
+    bin_.process.terminate()
+    assert bin_.process.communicate(timeout=60)[1] == ""
+    assert bin_.process.returncode == 0
+
+
+def test_a_service_starts_again_when_its_dashboard_says_so(tmp_path: Path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        bin_ = start(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert bin_.ask("POST", "/api/restart", OURS) == 401
+        assert bin_.ask("POST", "/api/restart", {**OURS, "cookie": bin_.session()}) == 200
+        # An end in good order, after which systemd starts it again (`Restart=always`).
+        assert (bin_.process.communicate(timeout=60)[1], bin_.process.returncode) == ("", 0)
+    assert read_events(tmp_path / "events.db")[-1].detail == "asked to start again, in the dashboard"
 
 
 def test_a_hostile_client_is_refused_writes_nothing_and_sorting_goes_on(running: Running):

@@ -82,9 +82,15 @@ def test_the_flaps_are_parked_also_after_a_kill() -> None:
     assert commands["ExecStopPost"] == f"-{PROGRAMS}/python -P -m device.park /etc/wastebin/config.toml"
 
 
-def test_lgpio_and_python_write_to_memory_only() -> None:
+def test_lgpio_and_python_write_to_memory_only_and_keep_little_of_it() -> None:
     found = [value for key, value in settings() if key in ("WorkingDirectory", "Environment", "RuntimeDirectory")]
-    assert found == ["wastebin", "%t/wastebin", "LG_WD=%t/wastebin", "PYTHONPYCACHEPREFIX=%t/wastebin/pycache"]
+    assert found == [
+        "wastebin",
+        "%t/wastebin",
+        "LG_WD=%t/wastebin",
+        "PYTHONPYCACHEPREFIX=%t/wastebin/pycache",
+        "MALLOC_MMAP_THRESHOLD_=262144",
+    ]
 
 
 def test_every_device_that_a_bin_needs_is_allowed_by_class() -> None:

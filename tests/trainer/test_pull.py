@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import photograph, save
 from loopback import Sshd, free_port, program, running_sshd
+from sim_bin import WASTEBIN
 
 from device.pictures import find_pictures
 from trainer.cli import run_app
@@ -113,7 +114,7 @@ def test_a_tar_of_something_else_changes_nothing(tmp_path: Path, tar: io.BytesIO
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A bin with the program of this project behind the deploy key's one command."""
     folder = tmp_path_factory.mktemp("ssh")
-    wastebin = program(folder / "wastebin", "-c", "from device.cli import main; main()")
+    wastebin = program(folder / "wastebin", *WASTEBIN)
     (folder / "bin.toml").write_text('events.path = "state/events.db"\n')
     with running_sshd(folder / "sshd", f"{wastebin} models remote --config {folder / 'bin.toml'}") as started:
         yield started

@@ -17,7 +17,7 @@ const PAGES = {
 };
 const WORDS = {
   starting: "starting", learning: "learning the empty tray", watching: "watching", voting: "looking", waiting_clear: "waiting for hands",
-  moving: "moving", checking: "checking", alarm: "jammed", paused: "paused",
+  moving: "moving", checking: "checking", held: "lid open", alarm: "jammed", paused: "paused",
 };
 
 let source = null;
@@ -43,7 +43,8 @@ function follow() {
     state.textContent = WORDS[newest.state] || newest.state;
     state.className = newest.state === "alarm" ? "state bad" : "state";
     state.hidden = false;
-    trouble(newest.fault || (newest.state === "alarm" ? "Jammed: take the item out by hand." : null));
+    trouble(newest.fault || newest.jam || (newest.lid_open ? "The lid is open: nothing moves until it is shut." : null)
+      || ((newest.full || []).length ? `Full: ${newest.full.join(", ")}. Empty it.` : null));
     for (const listener of listeners) listener(newest);
   };
   source.onerror = async () => {

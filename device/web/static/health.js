@@ -32,7 +32,7 @@ export async function show(page) {
       h("div", { className: "grid" },
         card("What happened", health.events.length ? h("div", { className: "table" }, h("table", {}, h("tbody", {}, health.events.map((event) =>
           h("tr", {}, h("td", { className: "small soft" }, clock(event.at)), h("td", {}, h("b", {}, event.kind), ` ${event.detail}`)))))) : h("p", { className: "hint" }, "Nothing out of the ordinary.")),
-        card("Counters", facts(Object.entries(health.counts).map(([name, count]) => [name.replace("_", " "), String(count)]))))));
+        card("Counters", facts(Object.entries(health.counts).map(([name, count]) => [name.replaceAll("_", " ").replace(":", " into "), String(count)]))))));
   }
   await refresh();
   const timer = setInterval(() => refresh().catch(() => {}), 5000);

@@ -66,8 +66,9 @@ export function spotCheck(item, labels, onDone) {
 }
 
 export async function show(page) {
+  let newest = 0;
   const list = h("div", { className: "grid" });
-  const more = h("button", { type: "button", className: "quiet", hidden: true, onclick: () => refresh() }, "Show newer items");
+  const more = h("button", { type: "button", className: "quiet", hidden: true, onclick: async () => { newest = await refresh(); } }, "Show newer items");
   page.replaceChildren(h("h1", {}, "Items"), h("p", { className: "hint" }, "Tap what an item really was. Uncertain ones come first. Pictures stay in the bin, and only those of corrected items are kept."), more, list);
 
   async function refresh() {
@@ -86,6 +87,6 @@ export async function show(page) {
     return answer.items.length ? answer.items[0].event : 0;
   }
 
-  const first = await refresh();
-  return onStatus((status) => { if (status.last && status.last.event > first) more.hidden = false; });
+  newest = await refresh();
+  return onStatus((status) => { if (status.last && status.last.event > newest) more.hidden = false; });
 }

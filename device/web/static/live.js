@@ -5,7 +5,7 @@ import { onStatus } from "/static/app.js";
 import { $, card, h, percent, svg } from "/static/dom.js";
 import { itemCard, spotCheck } from "/static/items.js";
 
-const PHASES = { parked: "closed", moving: "opening", open: "open", closing: "closing", showing: "lit", failed: "not answering" };
+const PHASES = { moving: "opening", open: "open", closing: "closing", showing: "lit", failed: "not answering" };
 
 export async function show(page) {
   const picture = h("img", { alt: "What the bin's camera sees", src: "/live.mjpeg" });
@@ -14,7 +14,7 @@ export async function show(page) {
   const still = h("p", { className: "note", hidden: true }, "Four people watch already; the picture stays off here. Everything else works.");
   picture.addEventListener("error", () => { picture.hidden = true; still.hidden = false; });
   const decision = h("p", { className: "decision" }, h("span", { className: "hint" }, "Nothing yet: put something into the tray."));
-  const vote = h("div", {}, h("p", { className: "hint" }, "No item in the tray."));
+  const vote = h("div", {}, h("p", { className: "hint" }, "It waits for the next item."));
   const bins = h("ul", { className: "bins" });
   const pace = h("p", { className: "soft small" });
   const unsure = h("div", { className: "grid" });
@@ -94,7 +94,7 @@ function drawVote(vote, rows, status) {
     if (status.box) return; // the last vote stays while the item lies there
     if (rows.size) {
       rows.clear();
-      vote.replaceChildren(h("p", { className: "hint" }, "No item in the tray."));
+      vote.replaceChildren(h("p", { className: "hint" }, "It waits for the next item."));
     }
     return;
   }
@@ -124,8 +124,7 @@ function drawBins(bins, status) {
   }
   names.forEach((name, at) => {
     const isMoving = status.last && status.last.bin === name && status.phase !== "parked";
-    const flap = isMoving ? PHASES[status.phase] || status.phase : "closed";
     bins.children[at].className = isMoving ? "open" : "";
-    bins.children[at].lastChild.textContent = `${status.counts[name]} · ${flap}`;
+    bins.children[at].lastChild.textContent = `${status.counts[name]}${isMoving ? ` · ${PHASES[status.phase] || status.phase}` : ""}`;
   });
 }

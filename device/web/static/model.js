@@ -41,7 +41,7 @@ function learntCard(learnt, refresh) {
 function storeCard(store, refresh) {
   if (!store) return card("Versions", h("p", { className: "hint" }, "This bin was started with one model named; models that are shipped to it are not used."));
   return card("Versions",
-    facts([["In use", store.serving], ["Way back", store.way_back], ["Last change", store.told]]),
+    facts([["In use", store.serving], ["Way back", store.can_roll_back ? store.way_back : "none"], ["Last change", store.told]]),
     store.releases.length ? h("div", { className: "table" }, h("table", {}, h("tbody", {}, store.releases.map((each) =>
       h("tr", {}, h("td", {}, each.name || "?", h("div", { className: "small soft" }, each.release)), h("td", {}, each.role), h("td", { className: "small" }, each.problem)))))) : null,
     store.can_roll_back ? h("div", { className: "actions" },

@@ -18,7 +18,7 @@ export async function show(page) {
     return [h("label", { htmlFor: name }, title), input, h("p", { className: "small soft", id: `${name}-hint` }, hint)];
   });
   const error = h("div", { className: "error", role: "alert" });
-  const later = h("p", { className: "note", hidden: !state.restart }, "Saved; the bin goes by it from its next start on: ", h("code", {}, "sudo systemctl restart wastebin"));
+  const later = h("p", { className: "note", hidden: !state.restart }, "Saved; the bin goes by it from its next start on", state.can_restart ? ": see below." : ".");
   const form = h("form", { noValidate: true, onsubmit: async (event) => {
     event.preventDefault();
     error.replaceChildren();
@@ -37,5 +37,26 @@ export async function show(page) {
     state.note ? h("p", { className: "note" }, state.note) : null, later,
     h("section", { className: "card" }, h("p", { className: "hint" }, "Empty means: as the configuration or the model says."), form),
     card("Bins", facts(state.bins.map((bin) => [bin.name, bin.takes.join(", ") + (bin.rest ? ", and what is not sure" : "")])),
-      h("p", { className: "small soft" }, state.file ? `Bins, wiring and camera stand in ${state.file}.` : "This is the built-in bin; a configuration names other bins and their wiring."))));
+      h("p", { className: "small soft" }, state.file ? `Bins, wiring and camera stand in ${state.file}.` : "This is the built-in bin; a configuration names other bins and their wiring.")),
+    card("Start again", h("p", { className: "hint" }, state.can_restart
+      ? "Flaps close, the bin ends and is started anew by systemd; it sorts again within half a minute."
+      : "This bin does not run as a service, so nobody would start it again: stop it and start it where you began."),
+    h("div", { className: "actions" }, h("button", { type: "button", id: "restart", className: "danger", disabled: !state.can_restart, onclick: restart }, "Start again")))));
+}
+
+async function restart() {
+  if (!confirm("Start the bin again? It does not sort meanwhile.")) return;
+  await post("/api/restart");
+  toast("The bin starts again …");
+  let isGone = false;
+  const timer = setInterval(async () => {
+    try {
+      await get("/api/session");
+      if (!isGone) return;
+      clearInterval(timer);
+      location.reload();
+    } catch {
+      isGone = true;
+    }
+  }, 1000);
 }
