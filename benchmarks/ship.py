@@ -21,7 +21,7 @@ from typing import Any
 
 from device.camera.frame import Frame
 from device.config import load_config
-from device.events import read_events
+from device.event_reader import read_events
 from device.run import Plan, run_bin
 from device.status import Status
 from trainer.fleet import make_fleet, roll_out

@@ -13,7 +13,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from loopback import free_port
 
 __all__ = ["Debian", "booted", "built_root"]
 
@@ -182,9 +183,7 @@ def booted(folder: Path) -> Iterator[Debian]:
         shutil.copy(key.with_suffix(".pub"), home / ".ssh" / "authorized_keys")
         for path in (home / ".ssh", home / ".ssh" / "authorized_keys"):
             os.chown(path, owner, owner)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     (root / "etc/ssh/sshd_config.d/tests.conf").write_text(f"Port {port}\nListenAddress 127.0.0.1\n")
     host_key = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text(encoding="ascii").split()[:2]
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(host_key)}\n")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from signed import make_key, members_of, sign, signer_line, tar_of
 from sim_bin import WASTEBIN, wait_for, wait_until_sorting, write_config
 
-from device.events import read_events
+from device.event_reader import read_events
 from device.looks import keep_look, looks_folder
 from device.release_state import State
 from device.releases import ReleaseStore
