@@ -18,7 +18,7 @@ from device.camera.locks import AUTOMATIC, Locks
 from device.config_types import Config
 from device.durable import Files, replace_file
 from device.errors import CalibrationError
-from device.outputs import HARD_LIMITS_US, FlapOutputs, LedOutputs, OutputsConfig
+from device.outputs import HARD_LIMITS_US, DiverterOutputs, LedOutputs, OutputsConfig, PinnedServo
 from device.region import LEAST_REGION_PX
 
 __all__ = ["FILE", "LAST_GOOD", "Calibration", "Done", "apply", "load_calibration", "save_calibration"]
@@ -53,6 +53,7 @@ class Calibration:
         size_px: of the picture that `region` belongs to.
         region: x, y, width, height in px.
         pulses_us: flap -> (closed, open).
+        positions_us: bin -> (pan, tilt) of a diverter.
         led_pins_bcm: lamp -> pin.
         threads: of one inference.
         rate_hz: frames a second.
@@ -64,6 +65,7 @@ class Calibration:
     size_px: tuple[int, int] | None = None
     region: tuple[int, int, int, int] | None = None
     pulses_us: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    positions_us: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     led_pins_bcm: Mapping[str, int] = field(default_factory=dict)
     threads: int | None = None
     rate_hz: float | None = None
@@ -153,15 +155,24 @@ def _outputs(config: Config, calibration: Calibration) -> OutputsConfig:
         return replace(
             outputs, leds=tuple(replace(led, pin_bcm=pin) for led, pin in zip(outputs.leds, pins, strict=True))
         )
-    if not isinstance(outputs, FlapOutputs):
-        return outputs
+    if isinstance(outputs, DiverterOutputs):
+        positions = {name: calibration.positions_us.get(name, pair) for name, pair in outputs.positions_us.items()}
+        pan, tilt = (
+            _reaching(servo, *pulses)
+            for servo, pulses in zip((outputs.pan, outputs.tilt), zip(*positions.values(), strict=True), strict=True)
+        )
+        return replace(outputs, pan=pan, tilt=tilt, positions_us=positions)
     flaps, open_us = [], dict(outputs.open_us)
     for flap in outputs.flaps:
         closed, opened = calibration.pulses_us.get(flap.name, (flap.rest_us, open_us[flap.name]))
-        low, high = min(closed, opened, flap.min_us), max(closed, opened, flap.max_us)
-        flaps.append(replace(flap, rest_us=closed, min_us=low, max_us=high))
+        flaps.append(replace(_reaching(flap, closed, opened), rest_us=closed))
         open_us[flap.name] = opened
     return replace(outputs, flaps=tuple(flaps), open_us=open_us)
+
+
+def _reaching(servo: PinnedServo, *pulses_us: int) -> PinnedServo:
+    """With limits that let it go where somebody has seen it stand."""
+    return replace(servo, min_us=min(servo.min_us, *pulses_us), max_us=max(servo.max_us, *pulses_us))
 
 
 def _digest(content: str) -> str:
@@ -190,7 +201,10 @@ def _parse(path: Path, table: dict[str, Any]) -> Calibration:
     try:
         table = dict(table)
         done = {str(name): Done(**entry) for name, entry in dict(table.pop("done", {})).items()}
-        pulses = {str(name): (int(a), int(b)) for name, (a, b) in dict(table.pop("pulses_us", {})).items()}
+        pulses, positions = (
+            {str(name): (int(a), int(b)) for name, (a, b) in dict(table.pop(key, {})).items()}
+            for key in ("pulses_us", "positions_us")
+        )
         pins = {str(name): int(pin) for name, pin in dict(table.pop("led_pins_bcm", {})).items()}
         locks = dict(table.pop("locks", {}))
         for name in ("balance", "colour_gains"):
@@ -199,11 +213,13 @@ def _parse(path: Path, table: dict[str, Any]) -> Calibration:
         for name in ("size_px", "region"):
             if table.get(name) is not None:
                 table[name] = tuple(int(each) for each in table[name])
-        found = Calibration(locks=Locks(**locks), pulses_us=pulses, led_pins_bcm=pins, done=done, **table)
+        found = Calibration(
+            locks=Locks(**locks), pulses_us=pulses, positions_us=positions, led_pins_bcm=pins, done=done, **table
+        )
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{path}: holds no calibration ({error})") from error
     low, high = HARD_LIMITS_US
-    if any(not low <= pulse <= high for pair in found.pulses_us.values() for pulse in pair):
+    if any(not low <= pulse <= high for pair in (*pulses.values(), *positions.values()) for pulse in pair):
         raise CalibrationError(f"{path}: a pulse is outside {low} to {high} microseconds")
     if len(found.locks.balance) != 3 or not all(0.1 <= gain <= 10 for gain in found.locks.balance):
         raise CalibrationError(f"{path}: balance is {found.locks.balance}, expected three factors of 0.1 to 10")

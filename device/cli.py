@@ -13,8 +13,9 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -299,7 +300,14 @@ app.add_typer(cli_models.app, name="models")
 def main() -> None:
     """Run the command line; never returns."""
     faulthandler.enable()
-    sys.exit(run_app(sys.argv[1:]))
+    status = run_app(sys.argv[1:])
+    if any(thread.daemon for thread in threading.enumerate()):
+        # Python's own way out aborts (134) where such a thread is inside the network or a driver, such as in the middle
+        # of a lesson. Outputs are parked and events written by now.
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run_app(arguments: list[str]) -> int:

@@ -138,7 +138,7 @@ def _borrowed(config: "Config", pins: "PinsName", *, asks: bool) -> "Iterator[Se
             return
         from device.calibrate.board import OpenBench
 
-        with OpenBench(calibrated, pins) as bench:
+        with OpenBench(config, calibrated.camera, pins) as bench:
             yield Session(bench, config, _Terminal() if asks else Nobody())
 
 

@@ -237,6 +237,7 @@ class Lender:
             if bench is not None:
                 bench.close()
             self._is_wanted.clear()
+            self.forget()
             self._lock.release()
 
 

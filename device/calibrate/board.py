@@ -13,7 +13,7 @@ from typing import Self
 from device.camera import Camera, open_camera
 from device.camera.frame import Frame
 from device.camera.locks import Locks, settled_locks
-from device.config_types import Config
+from device.config_types import CameraConfig, Config
 from device.errors import CameraError
 from device.lend import PinBench
 from device.outputs import HARD_LIMITS_US, FlapOutputs, LedOutputs, OutputsConfig, PinnedLed, PinnedServo
@@ -29,13 +29,13 @@ class OpenBench(PinBench):
     """A bin that does not run: its camera, opened for this, and its pins.
 
     Args:
-        config: of the bin, with its calibration applied.
+        config: of the bin, without its calibration.
+        camera: with it.
         pins: `lgpio` or `mock`.
     """
 
-    def __init__(self, config: Config, pins: PinsName) -> None:
+    def __init__(self, config: Config, camera: CameraConfig, pins: PinsName) -> None:
         super().__init__(config, pins)
-        camera = config.camera
         # Colours stay as they were found; what the camera holds is let go, so that it can settle anew.
         self.base = camera.locks.colours
         self.camera = camera.source

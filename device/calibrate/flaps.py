@@ -1,12 +1,14 @@
 """Move each flap to its ends, see that it opens where it should, and find the servos that stand the wrong way round.
 
     a thing in the tray, the pulse that opens -> did it fall? -> Calibration.pulses_us
+    a diverter at each of its places -> a person -> Calibration.positions_us
 
 A servo tells nobody where it stands. Here the tray tells: what lies in it is gone once a flap has opened under it. If
 it falls on the way *back*, the two ends are exchanged. Where the tray cannot tell, the person is asked. Every move ends
 with the pulses off (gpiozero#248), and no pulse leaves the limits that somebody has set for that servo.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -16,7 +18,7 @@ from device.calibrate.step import Outcome, Place, Shown, StepResult
 from device.calibration import apply
 from device.camera.frame import Rgb
 from device.errors import CalibrationError
-from device.outputs import HARD_LIMITS_US, FlapOutputs, LedOutputs
+from device.outputs import HARD_LIMITS_US, PAN, TILT, DiverterOutputs, LedOutputs
 from device.region import Region
 
 __all__ = ["check_flaps"]
@@ -31,27 +33,32 @@ MOST_LOOKS = 30
 
 
 def check_flaps(place: Place, *, flap: str | None = None) -> Outcome:
-    """Prove the ends of every flap.
+    """Prove the ends of every flap, or the place of a diverter for every bin.
 
     Args:
-        flap: only this one.
+        flap: only this one, or only this bin's place.
     """
     outputs = apply(place.config, place.calibration).outputs
-    if not isinstance(outputs, FlapOutputs):
-        what = "lamps" if isinstance(outputs, LedOutputs) else "a diverter, whose places the configuration gives"
-        return StepResult("flaps", True, (), (), f"nothing to do: this bin has {what}"), place.calibration
-    ends = {each.name: (each.rest_us, outputs.open_us[each.name]) for each in outputs.flaps}
-    if flap is not None and flap not in ends:
-        sentence = f"no flap {flap!r}; there is {', '.join(map(repr, ends))}"
+    if isinstance(outputs, LedOutputs):
+        return StepResult("flaps", True, (), (), "nothing to do: this bin has lamps"), place.calibration
+    known = [bin_.name for bin_ in place.config.site.bins]
+    if flap is not None and flap not in known:
+        sentence = f"no flap {flap!r}; there is {', '.join(map(repr, known))}"
         return StepResult("flaps", False, ("flap",), (), sentence), place.calibration
-    names = [flap] if flap is not None else list(ends)
+    names = known if flap is None else [flap]
+    if isinstance(outputs, DiverterOutputs):
+        return _check_diverter(place, outputs, names)
+    ends = {each.name: (each.rest_us, outputs.open_us[each.name]) for each in outputs.flaps}
     found: list[str] = []
     cured: list[str] = []
     told: list[str] = []
     low, high = HARD_LIMITS_US
     pulses = dict(place.calibration.pulses_us)
     for name in names:
-        closed, ending = (_jog(place, name, end, us) for end, us in zip(("closed", "open"), ends[name], strict=True))
+        closed, ending = (
+            _jog(place, name, f"{name}: pulse of the {end} flap", us)
+            for end, us in zip(("closed", "open"), ends[name], strict=True)
+        )
         if not (low <= closed <= high and low <= ending <= high) or closed == ending:
             found.append(f"limits:{name}")
             told.append(f"{name}: {closed} and {ending} µs, expected two different pulses of {low} to {high}")
@@ -75,16 +82,46 @@ def check_flaps(place: Place, *, flap: str | None = None) -> Outcome:
     return result, replace(place.calibration, pulses_us=pulses)
 
 
-def _jog(place: Place, name: str, end: str, pulse_us: int) -> int:
-    """Let a person move the flap step by step until it stands where its end shall be."""
+def _check_diverter(place: Place, outputs: DiverterOutputs, names: Sequence[str]) -> Outcome:
+    """Turn and tip the tray towards each bin; where it stands then only a person can tell."""
+    low, high = HARD_LIMITS_US
+    positions = dict(place.calibration.positions_us)
+    found, told, is_seen = [], [], True
+    for name in names:
+        was = pan_us, tilt_us = outputs.positions_us[name]
+        _move(place, PAN, pan_us)
+        pan_us = _jog(place, PAN, f"{name}: pulse of the pan servo", pan_us)
+        if low <= pan_us <= high:
+            _move(place, TILT, tilt_us)
+            tilt_us = _jog(place, TILT, f"{name}: pulse of the tilt servo", tilt_us)
+        tips = place.person.tell(f"{name}: does the tray tip into this bin?")
+        # Level before it turns, so that nothing slides into the next bin.
+        _move(place, TILT, outputs.tilt.rest_us)
+        _move(place, PAN, outputs.pan.rest_us)
+        is_seen = is_seen and tips is not None
+        if not (low <= pan_us <= high and low <= tilt_us <= high):
+            found.append(f"limits:{name}")
+            told.append(f"{name}: {pan_us} and {tilt_us} µs, expected pulses of {low} to {high}")
+        elif tips is False:
+            found.append(f"servo:{name}")
+            told.append(f"{name}: the tray does not tip there at {pan_us} and {tilt_us} µs; run this step again")
+        elif (pan_us, tilt_us) != was:
+            positions[name] = (pan_us, tilt_us)
+            told.append(f"{name}: now {pan_us} and {tilt_us} µs")
+    sentence = "; ".join(told) or ("right: the tray tips into every bin" if is_seen else "moved; nobody looked where")
+    figures: dict[str, float | str] = {"places": float(len(names))}
+    result = StepResult("flaps", not found, tuple(found), (), sentence, figures, place.picture)
+    return result, replace(place.calibration, positions_us=positions)
+
+
+def _jog(place: Place, servo: str, what: str, pulse_us: int) -> int:
+    """Let a person move a servo step by step until it stands where it shall."""
     low, high = HARD_LIMITS_US
     while True:
-        wanted_us = place.person.number(
-            f"{name}: pulse of the {end} flap in µs; another number moves it there", pulse_us
-        )
+        wanted_us = place.person.number(f"{what} in µs; another number moves it there", pulse_us)
         if wanted_us == pulse_us or not low <= wanted_us <= high:
             return wanted_us
-        _move(place, name, wanted_us)
+        _move(place, servo, wanted_us)
         pulse_us = wanted_us
 
 
@@ -126,7 +163,7 @@ def _move(place: Place, name: str, pulse_us: int) -> None:
     else:
         raise CalibrationError(f"{name}: something moves in view, and no flap moves then; take your hand away, again")
     place.bench.pulse(name, pulse_us)
-    place.see_s(outputs.move_s if isinstance(outputs, FlapOutputs) else 0.6)
+    place.see_s(0.0 if isinstance(outputs, LedOutputs) else outputs.move_s)
     place.bench.pulse(name, None)
 
 

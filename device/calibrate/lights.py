@@ -19,33 +19,35 @@ LIT_S = 1.0
 
 def check_lights(place: Place) -> Outcome:
     """Light each lamp, and have somebody say whose it is."""
-    outputs = apply(place.config, place.calibration).outputs
-    if not isinstance(outputs, LedOutputs):
+    outputs = place.config.outputs
+    now = apply(place.config, place.calibration).outputs
+    if not isinstance(outputs, LedOutputs) or not isinstance(now, LedOutputs):
         sentence = "nothing to do: this bin has no lamps for its bins"
         return StepResult("lights", True, (), (), sentence), place.calibration
-    now = {led.name: led.pin_bcm for led in outputs.leds}
-    pins = _ask(place, now)
+    # The bench lights what the configuration calls by this name, whatever was found since.
+    pins = _ask(place, {led.name: led.pin_bcm for led in outputs.leds})
+    known = {led.name: led.pin_bcm for led in now.leds}
     if pins is None:
         sentence = "each lamp was lit; nobody said whether it was the right one"
         return StepResult("lights", True, (), (), sentence), place.calibration
-    if len(pins) != len(now):
-        dark = ", ".join(name for name in now if name not in pins)
+    if len(pins) != len(known):
+        dark = ", ".join(name for name in known if name not in pins)
         sentence = f"no pin lights the lamp of {dark}; look at its wires, then run this step again"
         return StepResult("lights", False, ("lights",), (), sentence), place.calibration
-    wrong = tuple(f"led:{name}" for name in now if pins[name] != now[name])
-    told = ", ".join(f"{name} is on BCM {pins[name]}" for name in now if pins[name] != now[name])
+    wrong = tuple(f"led:{name}" for name in known if pins[name] != known[name])
+    told = ", ".join(f"{name} is on BCM {pins[name]}" for name in known if pins[name] != known[name])
     sentence = f"lamps were exchanged: {told}" if wrong else "right: each lamp is its own bin's"
     return StepResult("lights", True, wrong, wrong, sentence), replace(place.calibration, led_pins_bcm=pins)
 
 
-def _ask(place: Place, now: Mapping[str, int]) -> dict[str, int] | None:
+def _ask(place: Place, wired: Mapping[str, int]) -> dict[str, int] | None:
     """Light one pin after the other; None where nobody answers."""
     pins: dict[str, int] = {}
-    for lit, pin in now.items():
+    for lit, pin in wired.items():
         place.bench.light(lit, True)
         try:
             place.see_s(LIT_S)
-            for name in (name for name in dict.fromkeys((lit, *now)) if name not in pins):
+            for name in (name for name in dict.fromkeys((lit, *wired)) if name not in pins):
                 answer = place.person.tell(f"is the lamp of {name} lit?")
                 if answer is None:
                     return None

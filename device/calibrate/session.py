@@ -33,7 +33,7 @@ STEPS: Final = (
     Step("camera", "Exposure, white balance and lens held; sharpness", "Leave the card in the tray, hands away."),
     Step("region", "Where in the picture the tray is", "Lay the card into two corners, one after the other."),
     Step("empty", "The empty tray, and a hand that is no item", "Empty the tray; when asked, wave over it."),
-    Step("flaps", "Each flap's ends", "Lay a thing that falls easily into the tray, once for each flap."),
+    Step("flaps", "Each flap's ends", "Lay a thing that falls easily into the tray, once for each flap or bin."),
     Step("lights", "Which pin is which lamp", "Say which lamp is lit."),
     Step("speed", "Threads and frames a second of this machine", "Nothing; it takes a few seconds."),
     Step("looks", "A few things of this place", "Lay a thing into the empty tray and say what it is."),
@@ -52,7 +52,7 @@ _CHECKS: Final[Mapping[str, Callable[..., Outcome]]] = {
 
 _FINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "region": ("region", "size_px"),
-    "flaps": ("pulses_us",),
+    "flaps": ("pulses_us", "positions_us"),
     "lights": ("led_pins_bcm",),
     "speed": ("threads", "rate_hz"),
 }
@@ -121,7 +121,11 @@ class Session:
         is_same = loaded.camera == bench.camera
         if not is_same:
             loaded = Calibration(
-                bench.camera, pulses_us=loaded.pulses_us, led_pins_bcm=loaded.led_pins_bcm, threads=loaded.threads
+                bench.camera,
+                pulses_us=loaded.pulses_us,
+                positions_us=loaded.positions_us,
+                led_pins_bcm=loaded.led_pins_bcm,
+                threads=loaded.threads,
             )
         self.results: dict[str, StepResult] = {}
         self._config = config

@@ -11,7 +11,7 @@ from typing import Any
 
 from device.calibration import apply, load_calibration
 from device.errors import DashboardError
-from device.outputs import HARD_LIMITS_US, FlapOutputs
+from device.outputs import HARD_LIMITS_US, LedOutputs
 from device.web.answers import Ask, Bytes, Handler, text
 from device.web.calibrating import Calibrating
 from device.web.desk import Desk
@@ -42,7 +42,7 @@ def calibration_api(desk: Desk, calibrating: Calibrating) -> dict[tuple[str, str
             "saved": calibrating.is_saved,
             "picture": calibrating.picture() is not None,
             "labels": list(desk.labels),
-            "flaps": list(outputs.open_us) if isinstance(outputs, FlapOutputs) else [],
+            "flaps": [] if isinstance(outputs, LedOutputs) else [each.name for each in desk.site.bins],
             "pulse_us": HARD_LIMITS_US,
             "size": desk.config.camera.size_px,
             "region": apply(desk.lender.config, found).camera.region,

@@ -20,7 +20,7 @@ from device.config import REFERENCE_BUILDS, load_config
 from device.config_types import Config
 from device.errors import CalibrationError, UsageError
 from device.looks import find_looks
-from device.outputs import FlapOutputs
+from device.outputs import DiverterOutputs, FlapOutputs
 from device.simulator.faults import SOUND, Faults
 from device.simulator.scene import Scene
 
@@ -191,6 +191,40 @@ def test_a_person_jogs_a_flap_step_by_step_until_its_ends_are_right(config: Conf
     assert list(answers) == []
 
 
+def test_a_diverter_is_turned_and_tipped_to_a_bin_and_levelled_before_it_turns_back(config: Config) -> None:
+    built = load_config(next(path for path in REFERENCE_BUILDS if path.stem == "diverter")).outputs
+    assert isinstance(built, DiverterOutputs)
+    config = replace(config, outputs=built)
+    pan_us, tilt_us = built.positions_us["Glass"]
+    moves: list[tuple[str, int | None]] = []
+    seen: list[bool | None] = [True, False, None]
+
+    class Watched(SimulatedBench):
+        def pulse(self, name: str, pulse_us: int | None) -> None:
+            moves.append((name, pulse_us))
+
+        def number(self, question: str, default: int) -> int:
+            return pan_us + 40 if question.startswith("Glass: pulse of the pan servo") else default
+
+        def tell(self, question: str) -> bool | None:
+            assert question == "Glass: does the tray tip into this bin?"
+            return seen.pop(0)
+
+    session = Session(Watched(config, seed=1), config)
+    assert session.run("flaps", flap="Glass").sentence == f"Glass: now {pan_us + 40} and {tilt_us} µs"
+    assert session.calibration.positions_us == {"Glass": (pan_us + 40, tilt_us)}
+    assert session.calibration.pulses_us == {}
+    assert [move for move in moves if move[1] is not None] == [
+        *(("pan", pan_us), ("pan", pan_us + 40), ("tilt", tilt_us)),
+        *(("tilt", built.tilt.rest_us), ("pan", built.pan.rest_us)),
+    ]
+    assert moves[1::2] == [("pan", None), ("pan", None), ("tilt", None), ("tilt", None), ("pan", None)]
+    assert session.run("flaps", flap="Glass").found == ("servo:Glass",)
+    assert session.run("flaps", flap="Glass").sentence == "moved; nobody looked where"
+    assert session.undo("flaps").ok
+    assert session.calibration.positions_us == {}
+
+
 class DeadFlaps(SimulatedBench):
     """Its servos are not plugged in."""
 
@@ -249,6 +283,9 @@ def test_lamps_that_were_exchanged_are_told_apart_by_a_person(config: Config) ->
     assert result.cured == (f"led:{names[0]}", f"led:{names[1]}")
     assert session.calibration.led_pins_bcm == dict(zip(names, [pins[1], pins[0], *pins[2:]], strict=True))
     assert not any(bench.lit.values())
+    again = session.run("lights")
+    assert (again.found, again.sentence) == ((), "right: each lamp is its own bin's")
+    assert session.calibration.led_pins_bcm[names[0]] == pins[1]
     wrong = dict.fromkeys(names, "nobody's")
     dark = session.run("lights")
     assert (dark.ok, dark.found) == (False, ("lights",))

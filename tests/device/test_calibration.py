@@ -14,7 +14,7 @@ from device.camera.locks import AUTOMATIC, Locks
 from device.config import REFERENCE_BUILDS, load_config
 from device.config_types import Config
 from device.errors import CalibrationError
-from device.outputs import FlapOutputs, LedOutputs
+from device.outputs import DiverterOutputs, FlapOutputs, LedOutputs
 
 FULL = Calibration(
     camera="usb:0",
@@ -22,6 +22,7 @@ FULL = Calibration(
     size_px=(640, 480),
     region=(40, 30, 500, 400),
     pulses_us={"Glass": (1900, 1100)},
+    positions_us={"Glass": (2200, 900)},
     led_pins_bcm={"Glass": 6},
     threads=2,
     rate_hz=12.0,
@@ -99,6 +100,7 @@ def test_without_a_good_copy_the_bin_runs_uncalibrated_and_says_so(tmp_path: Pat
     "wrong",
     [
         replace(FULL, pulses_us={"Glass": (1900, 3000)}),
+        replace(FULL, positions_us={"Glass": (400, 1500)}),
         replace(FULL, locks=replace(FULL.locks, balance=(0.0, 1.0, 1.0))),
         replace(FULL, region=(600, 30, 500, 400)),
         replace(FULL, size_px=None),
@@ -119,6 +121,17 @@ def test_the_configuration_follows_what_was_found() -> None:
     assert glass.min_us <= 1100
     assert glass.max_us >= 1900
     assert apply(config, FULL) == config
+
+
+def test_a_diverter_takes_the_places_that_were_found_for_it_and_never_those_of_flaps() -> None:
+    plain = config_of("diverter")
+    before, after = plain.outputs, apply(plain, FULL).outputs
+    assert isinstance(before, DiverterOutputs)
+    assert isinstance(after, DiverterOutputs)
+    assert after.positions_us == {**before.positions_us, "Glass": (2200, 900)}
+    assert (after.pan.max_us, after.tilt.min_us) == (2200, min(900, before.tilt.min_us))
+    assert (after.pan.rest_us, after.tilt.rest_us) == (before.pan.rest_us, before.tilt.rest_us)
+    assert apply(plain, replace(FULL, positions_us={})).outputs == before
 
 
 def test_another_camera_is_not_held_at_this_ones_values() -> None:

@@ -308,3 +308,29 @@ def test_bad_items_are_one_sentence(tmp_path: Path, bundle: str, capsys: pytest.
     (tmp_path / "items" / "glass").mkdir(parents=True)
     assert run_app(["simulate", "--items", str(tmp_path / "items"), "--model", bundle]) == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'items' / 'glass'}: an empty class folder")
+
+
+def test_a_thread_in_the_middle_of_the_network_does_not_abort_the_way_out():
+    code = """
+import sys, threading
+import numpy as np
+from device.bundle import factory_bundle_path, load_bundle
+from device.classify import Classifier
+from device.cli import main
+
+classifier = Classifier(load_bundle(factory_bundle_path()))
+looked = threading.Event()
+
+def look():
+    while True:
+        classifier.classify(np.zeros((64, 64, 3), np.uint8))
+        looked.set()
+
+threading.Thread(target=look, daemon=True).start()
+looked.wait()
+sys.argv = ["wastebin", "calibrate", "nothing"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("error: calibrate: no step 'nothing'")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

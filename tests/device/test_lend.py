@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device.calibrate.board import OpenBench
+from device.calibrate.picture import write_png
 from device.calibrate.session import Nobody, Session
 from device.camera.frame import Frame
 from device.camera.locks import AUTOMATIC, Locks
 from device.config import REFERENCE_BUILDS, load_config
 from device.config_types import Config
-from device.errors import LendError, OutputError
+from device.errors import CameraError, LendError, OutputError
 from device.lend import KEPT_FRAMES, Lender, Unlent
 
 RGB = np.full((480, 640, 3), 90, np.uint8)
@@ -139,3 +141,24 @@ def test_a_bin_that_lends_nothing_wants_nothing() -> None:
     unlent = Unlent()
     unlent.give(frame(1))
     assert unlent.is_wanted is False
+
+
+def test_a_bin_that_does_not_run_opens_its_camera_unheld_and_its_pins(tmp_path: Path) -> None:
+    held = Locks(exposure_us=9_000, gain=2.0, is_swapped=True)
+    config = config_of("flaps", tmp_path, "sim:seed=1", held)
+    with OpenBench(config, config.camera, "mock") as bench:
+        assert (bench.camera, bench.base) == ("sim:seed=1", Locks(is_swapped=True))
+        first, second = bench.look(2)
+        assert second.number > first.number > 0
+        assert bench.settled() == AUTOMATIC
+        bench.pulse("Glass", 700)
+        bench.pulse("Glass", None)
+    with pytest.raises(CameraError):
+        next(bench.look(1))
+
+
+def test_a_camera_that_ends_cannot_be_calibrated(tmp_path: Path) -> None:
+    write_png(tmp_path / "one.png", RGB)
+    config = config_of("flaps", tmp_path, f"dir:{tmp_path}", AUTOMATIC)
+    with pytest.raises(CameraError, match="it has ended, expected a camera that goes on"):
+        OpenBench(config, config.camera, "mock")

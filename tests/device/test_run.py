@@ -27,7 +27,8 @@ from device.config_dashboard import DashboardConfig
 from device.config_types import Config, ModelsConfig
 from device.drive import Driven
 from device.errors import BundleRefused, CameraNotFound, EventsBusy, UsageError
-from device.events import Event, EventLog, read_counts, read_events
+from device.event_reader import read_counts, read_events
+from device.events import Event, EventLog
 from device.notify import Notifier
 from device.outputs import default_outputs
 from device.release_state import State

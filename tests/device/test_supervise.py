@@ -285,6 +285,16 @@ def test_a_bin_that_is_lent_parks_first_decides_nothing_and_goes_on_with_new_out
     assert day.details() == []
 
 
+@pytest.mark.parametrize(("silent_s", "faults"), [(4.5, 0), (5.5, 2)])
+def test_a_camera_that_is_opened_anew_after_lending_may_be_silent_for_a_while(silent_s: float, faults: int):
+    days: list[Day] = []
+    script = [*steady(13), *[(0.5, None)] * int(2 * silent_s), *steady(3)]
+    day = Day(["empty"], script, lender=Borrower(days, first=2, last=12))
+    days.append(day)
+    day.run()
+    assert len(day.details()) == faults
+
+
 def test_outputs_that_cannot_be_opened_after_lending_are_a_fault_that_mends():
     days: list[Day] = []
     day = Day(["empty"], steady(40), lender=Borrower(days, first=2, last=8))

@@ -89,7 +89,8 @@ def test_lgpio_and_python_write_to_memory_only_and_keep_little_of_it() -> None:
         "%t/wastebin",
         "LG_WD=%t/wastebin",
         "PYTHONPYCACHEPREFIX=%t/wastebin/pycache",
-        "MALLOC_MMAP_THRESHOLD_=262144",
+        "MALLOC_MMAP_THRESHOLD_=1048576",
+        "MALLOC_TRIM_THRESHOLD_=4194304",
     ]
 
 

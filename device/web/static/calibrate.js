@@ -55,7 +55,7 @@ export async function show(page) {
   function run(name, state, told) {
     const isOff = !state.open || Boolean(state.busy);
     return [
-      name === "flaps" && state.flaps.length ? h("select", { id: "flap", "aria-label": "Which flap", onchange: (event) => { chosen = event.target.value; } }, h("option", { value: "" }, "All flaps"), state.flaps.map((flap) => h("option", { value: flap, selected: flap === chosen }, flap))) : null,
+      name === "flaps" && state.flaps.length ? h("select", { id: "flap", "aria-label": "Which flap", onchange: (event) => { chosen = event.target.value; } }, h("option", { value: "" }, "All of them"), state.flaps.map((flap) => h("option", { value: flap, selected: flap === chosen }, flap))) : null,
       h("button", { type: "button", className: told ? "quiet" : "", disabled: isOff, onclick: () => act(`/api/calibration/steps/${name}/run`, name === "flaps" && chosen ? { flap: chosen } : {}) }, state.busy === name ? "Running …" : told ? "Again" : "Run"),
       told ? h("button", { type: "button", className: "quiet", disabled: isOff, onclick: () => act(`/api/calibration/steps/${name}/undo`, {}) }, "Undo") : null,
     ];
