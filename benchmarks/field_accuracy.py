@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from device.config_types import SPOT_CHECK_RATE as RATE
 from device.field_accuracy import Answer, FieldAccuracy, estimate, share
-from device.spot_check import RATE, is_drawn
+from device.spot_check import is_drawn
 
 __all__ = ["Outcome", "Played", "play", "try_bins"]
 

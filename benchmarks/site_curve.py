@@ -5,8 +5,9 @@ python -m benchmarks.site_curve DATA -> benchmarks/site_curve.json and a table; 
 DATA holds `field-dev.zip`, with `phone` and `catalogue`, each of class folders, which no model was trained on, and
 `trashnet-dev.zip`. Each draw shows the bin so many things of each material, none of them a near-copy of another, and
 asks about all pictures that are near-copies of none of them; everything else is the device's own code, refusals
-included. Nothing in `device.learn` was chosen on these pictures: its numbers come from other people's pictures on the
-web and from the tuning part of TrashNet.
+included. Nothing in `device.learn` was chosen on the pictures of `field-dev.zip`: its numbers come from other people's
+pictures on the web, from the tuning part of TrashNet, and from 240 of its *val* as under another lamp and from farther
+away (so that what learning costs on *val* itself is a little flattered).
 
 The looks' labels are then poisoned in four ways: what is refused, what is reported, and what the rest does.
 """
@@ -19,7 +20,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ MOST_S = 1.0
 F32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Poison = Literal["one wrong", "a fifth wrong", "two swapped", "shuffled"]
-POISONS: tuple[Poison, ...] = ("one wrong", "a fifth wrong", "two swapped", "shuffled")
+POISONS: tuple[Poison, ...] = get_args(Poison)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +105,7 @@ class Draw:
         elsewhere: change on TrashNet's val, points.
         refused: the looks were not learnt from.
         told: it was refused, or a wrong look or label was named.
+        swap_named: two labels were said to look swapped, rightly or not.
         named: share of the wrong looks that were named.
         accused: right looks that were named.
     """
@@ -115,6 +117,7 @@ class Draw:
     elsewhere: float
     refused: bool
     told: bool
+    swap_named: bool
     named: float
     accused: int
 
@@ -207,6 +210,7 @@ def one_draw(at: Subject, place: Place, count: int, seed: int, poison: Poison | 
         elsewhere=elsewhere.right(away) - elsewhere.right(elsewhere.log_odds),
         refused=bool(lesson.refusal),
         told=bool(lesson.refusal or named or _names_both(lesson, mixed_up, poison)),
+        swap_named=lesson.swapped is not None,
         named=len(named) / max(len(wrong), 1),
         accused=len(set(lesson.suspicious) - wrong),
     )
@@ -214,7 +218,7 @@ def one_draw(at: Subject, place: Place, count: int, seed: int, poison: Poison | 
 
 def _names_both(lesson: Lesson, mixed_up: set[str], poison: Poison | None) -> bool:
     """The sentence names the two labels that were swapped."""
-    return poison == "two swapped" and any({one, other} == mixed_up for one, other in lesson.renamed.items())
+    return poison == "two swapped" and lesson.swapped is not None and set(lesson.swapped) == mixed_up
 
 
 def _looked(looks: Place, given: Ints, model: Model) -> Looked:
@@ -251,6 +255,8 @@ def told(draws: list[Draw]) -> dict[str, float]:
         "least gain": round(float(gains.min()), 1),
         "draws below": int((gains < 0).sum()),
         "refused": sum(draw.refused for draw in draws),
+        "swap named": sum(draw.swap_named for draw in draws),
+        "looks named": round(float(np.mean([draw.accused for draw in draws])), 1),
         "calibration error before": round(float(np.mean([draw.before_off for draw in draws])), 3),
         "calibration error after": round(float(np.mean([draw.after_off for draw in draws])), 3),
         "trashnet": round(float(np.mean([draw.elsewhere for draw in draws])), 2),
@@ -333,7 +339,8 @@ def main() -> None:
                 print(
                     f"{count:>4} looks: {row['before']:5.1f} -> {row['after']:5.1f} +- {row['after sd']:.1f}  "
                     f"gain {row['gain']:+5.1f} +- {row['gain sd']:.1f} (least {row['least gain']:+.1f}), "
-                    f"refused {row['refused']}, TrashNet {row['trashnet']:+.2f}, calibration error "
+                    f"refused {row['refused']}, a swap named {row['swap named']}, looks named {row['looks named']}, "
+                    f"TrashNet {row['trashnet']:+.2f}, calibration error "
                     f"{row['calibration error before']:.3f} -> {row['calibration error after']:.3f}"
                 )
             for poison, row in found["poisoned"].items():

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from device.camera import CAMERAS
 from device.config_dashboard import DashboardConfig, parse_dashboard
 from device.config_sensors import SensorsConfig, parse_sensors
-from device.config_types import CameraConfig, Config, DecideConfig, ModelConfig, ModelsConfig
+from device.config_types import SPOT_CHECK_RATE, CameraConfig, Config, DecideConfig, ModelConfig, ModelsConfig
 from device.errors import ConfigError
 from device.fields import build
 from device.gate import LEAST_REGION_PX, GateRule
@@ -97,6 +97,7 @@ class _CostsTable:
 class _EventsTable:
     path: str | None = None
     keep_unsure: int = 0
+    spot_check_rate: float = SPOT_CHECK_RATE
 
 
 def load_config(
@@ -179,7 +180,8 @@ class _Reader:
             site = self._site(bins, costs)
             outputs = self._outputs([bin_.name for bin_ in bins])
         sensors = self._sensors(outputs, bins)
-        events_path = self._events_path(environ)
+        events = self._table("events", _EventsTable) or _EventsTable()
+        events_path = self._events_path(events, environ)
         dashboard = self._dashboard()
         if self._problems or site is None or outputs is None or events_path is None:
             order = [*self._document, *SECTIONS]
@@ -195,10 +197,11 @@ class _Reader:
             missed=costs.missed,
             outputs=outputs,
             events_path=events_path,
-            keep_unsure=(self._table("events", _EventsTable) or _EventsTable()).keep_unsure,
+            keep_unsure=events.keep_unsure,
             models=models,
             dashboard=dashboard,
             sensors=sensors,
+            spot_check_rate=events.spot_check_rate,
         )
 
     def _camera(self) -> CameraConfig:
@@ -337,8 +340,8 @@ class _Reader:
             self._problems += [("dashboard", problem) for problem in exc.problems]
             return None
 
-    def _events_path(self, environ: Mapping[str, str]) -> Path | None:
-        table = self._table("events", _EventsTable) or _EventsTable()
+    def _events_path(self, table: _EventsTable, environ: Mapping[str, str]) -> Path | None:
+        self._range("events", "spot_check_rate", table.spot_check_rate, (0.0, 1.0))
         if not 0 <= table.keep_unsure <= MOST_UNSURE:
             self._say("events", f"[events].keep_unsure is {table.keep_unsure}, expected 0 to {MOST_UNSURE} pictures")
         if table.path is not None:

@@ -7,6 +7,7 @@ Holds no file, no default path and no check: those are `config`'s.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from device.camera.locks import AUTOMATIC, Locks
 from device.config_dashboard import DashboardConfig
@@ -16,7 +17,10 @@ from device.gate import GateRule
 from device.outputs import OutputsConfig
 from device.route import Costs, Site
 
-__all__ = ["CameraConfig", "Config", "DecideConfig", "ModelConfig", "ModelsConfig"]
+__all__ = ["SPOT_CHECK_RATE", "CameraConfig", "Config", "DecideConfig", "ModelConfig", "ModelsConfig"]
+
+SPOT_CHECK_RATE: Final = 0.1
+"""One decision of ten: at fifty items a day about 150 questions a month, of which people answer a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Config:
         keep_unsure: how many pictures of items that it could not name the bin keeps; 0 for none.
         dashboard: where it is served; None for nowhere.
         sensors: what it feels with; None without any.
+        spot_check_rate: share of all decisions that people are asked about, 0..1.
     """
 
     file: Path | None
@@ -115,6 +120,7 @@ class Config:
     keep_unsure: int = 0
     dashboard: DashboardConfig | None = None
     sensors: SensorsConfig | None = None
+    spot_check_rate: float = SPOT_CHECK_RATE
 
     def site_for(self, *, contamination: float, missed: float) -> Site:
         """The site with the costs that a bundle proposes, where the file names none."""

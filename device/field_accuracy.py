@@ -19,14 +19,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from device.errors import ConfigError
+from device.interval import Z95, wilson
 
 __all__ = ["Answer", "FieldAccuracy", "Share", "estimate", "share"]
-
-CONFIDENCE: Final = 0.95
-_Z: Final = 1.959963984540054  # of a normal distribution, two-sided at CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +153,9 @@ def share(answers: Sequence[Answer]) -> Share:
         between = len(groups) / (len(groups) - 1) * math.fsum(total**2 for total in groups.values()) / whole**2
         effect = max(1.0, between / alone)
         # Few groups know little of how different groups are.
-        wider = (_t(len(groups) - 1) / _Z) ** 2 if effect > 1.0 else 1.0
+        wider = (_t(len(groups) - 1) / Z95) ** 2 if effect > 1.0 else 1.0
         n_effective = max(1.0, n_weighted / (effect * wider))
-    low, high = _wilson(value, n_effective)
+    low, high = wilson(value, n_effective)
     return Share(value, low, high, len(answers), n_effective)
 
 
@@ -168,21 +165,12 @@ def _checked(rate: float) -> float:
     return rate
 
 
-def _wilson(value: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval (1927)."""
-    z2 = _Z**2
-    middle = (value + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(value * (1 - value) / n + z2 / (4 * n * n))
-    # Exactly to the end where the formula says so, rounding aside.
-    return 0.0 if value == 0.0 else middle - half, 1.0 if value == 1.0 else middle + half
-
-
 def _t(freedom: int) -> float:
     """Student's t at 97.5 %, by the expansion of Cornish and Fisher; exact where the expansion is poor."""
     exact = {1: 12.706, 2: 4.303, 3: 3.182}
     if freedom in exact:
         return exact[freedom]
-    z = _Z
+    z = Z95
     return (
         z
         + (z**3 + z) / (4 * freedom)

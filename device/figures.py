@@ -172,10 +172,8 @@ def _count(path: Path, since: datetime) -> dict[str, int]:
     return dict(select_rows(path, query, [iso_utc(since.timestamp())]))
 
 
-# Of several beams the first counts: SQLite takes `bin` from the row of the least `at`.
-
-
 def _answered(path: Path, since: str, now: datetime) -> list[_Answered]:
+    # Of several beams the first counts: SQLite takes `bin` from the row of the least `at`.
     query = (
         "SELECT d.label, s.label, d.bin, coalesce(l.bin, d.bin), s.rate, s.answered_at FROM spot_checks AS s "
         "JOIN events AS d ON d.id = s.event_id "

@@ -142,6 +142,7 @@ class LearntStore:
                     labels=tuple(table["labels"]),
                     known=int(table["known"]),
                     temperature=float(table["temperature"]),
+                    own=float(table["own"]),
                     **{each: arrays[each] for each in _ARRAYS},
                 )
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -163,6 +164,7 @@ class LearntStore:
             "labels": list(learnt.labels),
             "known": learnt.known,
             "temperature": learnt.temperature,
+            "own": learnt.own,
         }
         stream = io.BytesIO()
         arrays = {each: getattr(learnt, each) for each in _ARRAYS}

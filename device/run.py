@@ -234,7 +234,7 @@ def run_bin(
             log=log,
             clock=clock,
             must_stop=lambda: stop.is_set() or is_over(),
-            watcher=Watchers((watcher, health, keeper, SpotChecks(log), *onlookers)),
+            watcher=Watchers((watcher, health, keeper, SpotChecks(log, rate=config.spot_check_rate), *onlookers)),
             on_look=health.look,
             models=switch,
             lender=lender,

@@ -28,6 +28,7 @@ RANGES: Final = {
     "contamination": (0.0, 1e6),
     "missed": (0.0, 1e6),
     "settle_s": (0.05, 10.0),
+    "spot_check_rate": (0.0, 1.0),
 }
 """What the page says of each; the configuration's own classes have the last word."""
 
@@ -40,12 +41,14 @@ class Settings:
         accept_prob: lowest pooled probability of one bin that counts as sure, 0..1.
         contamination, missed: what a mistake costs here; only the ratio counts.
         settle_s: so long a thing must lie still before it is looked at.
+        spot_check_rate: share of all decisions that people are asked about.
     """
 
     accept_prob: float | None = None
     contamination: float | None = None
     missed: float | None = None
     settle_s: float | None = None
+    spot_check_rate: float | None = None
 
 
 def parse_settings(table: object, config: Config, where: str = "settings") -> Settings:
@@ -85,7 +88,8 @@ def apply_settings(config: Config, settings: Settings) -> Config:
         gate = replace(gate, settle_s=settings.settle_s)
     costs = {name: value for name in ("contamination", "missed") if (value := getattr(settings, name)) is not None}
     site = replace(config.site, costs=replace(config.site.costs, **costs))
-    return replace(config, decide=decide, gate=gate, site=site, **costs)
+    rate = config.spot_check_rate if settings.spot_check_rate is None else settings.spot_check_rate
+    return replace(config, decide=decide, gate=gate, site=site, spot_check_rate=rate, **costs)
 
 
 def load_settings(config: Config) -> tuple[Settings, str | None]:

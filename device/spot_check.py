@@ -10,7 +10,6 @@ restart, and whoever knows the seed can check it.
 """
 
 import hashlib
-from typing import Final
 
 from device.camera.frame import Frame
 from device.engine import Records
@@ -18,10 +17,7 @@ from device.errors import ConfigError
 from device.events import Event
 from device.status import Status
 
-__all__ = ["RATE", "SpotChecks", "is_drawn"]
-
-RATE: Final = 0.1
-"""One decision of ten: at fifty items a day about 150 questions a month, of which people answer a part."""
+__all__ = ["SpotChecks", "is_drawn"]
 
 
 def is_drawn(event: int, *, seed: int, rate: float) -> bool:
@@ -48,7 +44,7 @@ class SpotChecks:
         ConfigError: the rate is no share.
     """
 
-    def __init__(self, log: Records, *, rate: float = RATE, seed: int = 0) -> None:
+    def __init__(self, log: Records, *, rate: float, seed: int = 0) -> None:
         if not 0.0 <= rate <= 1.0:
             raise ConfigError(f"spot checks: rate is {rate}, expected a share from 0 to 1; correct it")
         self._log = log

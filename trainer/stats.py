@@ -7,20 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Paired", "Share", "Spread", "mcnemar_p", "share", "spread", "wilson"]
+from device.interval import wilson
 
-_Z95 = 1.959963984540054
-"""The normal distribution's 97.5 % point."""
-
-
-def wilson(right: int, pictures: int) -> tuple[float, float]:
-    """The 95 % interval of a share, 0..1 (Wilson 1927: right for few pictures and for shares near 0 and 1 too)."""
-    if not pictures:
-        return 0.0, 1.0
-    part, z2 = right / pictures, _Z95 * _Z95
-    middle = (part + z2 / (2 * pictures)) / (1 + z2 / pictures)
-    half = _Z95 / (1 + z2 / pictures) * math.sqrt(part * (1 - part) / pictures + z2 / (4 * pictures * pictures))
-    return max(0.0, middle - half), min(1.0, middle + half)
+__all__ = ["Paired", "Share", "Spread", "mcnemar_p", "share", "spread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +24,9 @@ class Share:
 
 def share(right: int, pictures: int) -> Share:
     """How many of how many; of no pictures nothing is known."""
-    low, high = wilson(right, pictures)
-    return Share(pictures, right / pictures if pictures else 0.0, low, high)
+    if not pictures:
+        return Share(0, 0.0, 0.0, 1.0)
+    return Share(pictures, right / pictures, *wilson(right / pictures, pictures))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from device.camera.frame import Rgb
 from device.errors import DashboardError
 from device.event_reader import SpotCheck, add_correction, answer_spot_check, read_corrections
 from device.figures import LastItem, read_last, uncertain_first
-from device.looks import looks_folder
+from device.looks import CORRECTED, looks_folder
 from device.unsure import find_unsure, unsure_folder
 from device.web.answers import Ask, Bytes, Handler, number, text
 from device.web.desk import Desk
@@ -69,7 +69,7 @@ def items_api(desk: Desk) -> dict[tuple[str, str], Handler]:
         return desk.keeper.crop(event) is not None or (was is not None and kept(event, was).is_file())
 
     def kept(event: int, was: str) -> Path:
-        return looks_folder(path) / was / f"event-{event}.png"
+        return looks_folder(path) / was / f"{CORRECTED}{event}.png"
 
     def picture(ask: Ask) -> object:
         event = number(ask.path, "event", 1, LARGEST_EVENT)

@@ -27,6 +27,7 @@ def settings_api(desk: Desk) -> dict[tuple[str, str], Handler]:
             "contamination": desk.site.costs.contamination,
             "missed": desk.site.costs.missed,
             "settle_s": desk.config.gate.settle_s,
+            "spot_check_rate": desk.config.spot_check_rate,
         }
         return {
             "settings": asdict(settings),

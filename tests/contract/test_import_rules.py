@@ -17,10 +17,18 @@ NEVER_ON_THE_PI = {
 # `device.route` and `device.model` too: contamination and diversion are measured by the bin's own choice and rule, not
 # by a copy of them.
 TRAINER_MAY_USE = {
-    "device.bundle", "device.classify", "device.decide", "device.errors", "device.fields", "device.pictures",
-    "device.model", "device.preprocess", "device.route", "device.signature", "device.simulator",
+    "device.bundle", "device.classify", "device.decide", "device.errors", "device.fields", "device.interval",
+    "device.model", "device.pictures", "device.preprocess", "device.route", "device.signature", "device.simulator",
 }  # fmt: skip
-PURE = ("device.decide", "device.route", "device.fields", "device.manifest", "trainer.score", "trainer.losses")
+PURE = (
+    "device.decide",
+    "device.interval",
+    "device.route",
+    "device.fields",
+    "device.manifest",
+    "trainer.score",
+    "trainer.losses",
+)
 LONGEST = 400
 
 

@@ -71,7 +71,7 @@ def test_labels_by_chance_are_exit_1_with_the_looks_to_look_at(teach, items: Pat
             cv2.imwrite(str(items / label / f"{number}.png"), np.ascontiguousarray(wrong[..., ::-1]))
     assert teach("--items", str(items)) == 1
     out, _ = capsys.readouterr()
-    assert out.startswith("nothing learnt: of 12 left out in turn")
+    assert out.startswith("nothing learnt: the labels fit the 12 pictures no better than shuffled ones")
     assert "\nlook at this one again: " in out
     assert LearntStore(state / "learnt").names() == []
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device.classify import softmax
-from device.learn import Looked, group_same
+from device.learn import OWN, Looked, group_same
 from device.lesson import learn
 
 LABELS = ("glass", "metal", "paper", "trash")
@@ -166,7 +166,7 @@ def test_labels_given_by_chance_are_refused():
     for seed in range(5):
         labels = tuple(np.random.default_rng(seed).permutation(LOOKS.labels))
         refusal = learn(looked(LOOKS, labels), LABELS, HOME.features).refusal
-        assert "are named right" in refusal
+        assert refusal.startswith("the labels fit the 20 pictures no better than shuffled ones")
         assert "look again at" in refusal
 
 
@@ -175,8 +175,10 @@ def test_two_swapped_labels_are_refused_where_the_model_knows_the_place():
     swap = {"glass": "metal", "metal": "glass"}
     labels = tuple(swap.get(label, label) for label in looks.labels)
     lesson = learn(looked(looks, labels), LABELS, HOME.features)
-    assert lesson.renamed == swap
-    assert lesson.refusal.startswith("most looks of glass are metal to the model and the other way round")
+    assert lesson.swapped == ("glass", "metal")
+    assert lesson.refusal == (
+        "to the model, which knows the rest, glass and metal look swapped; were the two labels swapped?"
+    )
 
 
 def test_two_labels_that_only_the_model_mixes_up_are_learnt_and_told():
@@ -186,7 +188,24 @@ def test_two_labels_that_only_the_model_mixes_up_are_learnt_and_told():
     corrected = Place(LOOKS.features[mixed_up], LOOKS.truth[mixed_up], says)
     lesson = learn(looked(corrected), LABELS, HOME.features)
     assert (lesson.refusal, lesson.right_before, lesson.right_after) == ("", 0, 10)
-    assert "calls most looks of one label by another name (glass metal, metal glass)" in lesson.sentence
+    assert "; to the model alone glass and metal look swapped: are these labels right?" in lesson.sentence
+
+
+def test_right_labels_are_not_refused_however_lost_the_model_is():
+    for seed in range(5):
+        lost = place(2.0, 5, seed=seed, wrong=0.9)
+        lesson = learn(looked(lost), LABELS, HOME.features)
+        assert (lesson.refusal, lesson.right_after) == ("", 20)
+
+
+def test_the_model_counts_for_more_where_the_looks_show_that_it_is_right():
+    of = lambda wrong: learn(looked(place(2.0, 5, seed=2, wrong=wrong)), LABELS, HOME.features).learnt.own  # noqa: E731
+    assert of(0.0) > 0.99
+    assert of(0.5) == OWN
+    assert OWN < of(0.25) < 0.9
+    # Three right looks prove little.
+    three = Place(LOOKS.features[:3], np.zeros(3, np.intp), place(2.0, 1).log_odds[[0, 0, 0]])
+    assert OWN < learn(looked(three), LABELS, HOME.features).learnt.own < 0.9
 
 
 def test_one_wrong_label_is_named():

@@ -20,7 +20,7 @@ OTHER = replace(VERSION, bundle="2-def", made_of="beef")
 def learnt(number: float = 1.0) -> Learnt:
     rows = np.arange(6, dtype=np.float32).reshape(3, 2) * np.float32(number)
     looked = np.array([True, False])
-    return Learnt(("glass", "metal"), 1, 1.2, rows[0], rows, rows[:, 0], rows[:1], rows[:2], looked)
+    return Learnt(("glass", "metal"), 1, 1.2, 0.7, rows[0], rows, rows[:, 0], rows[:1], rows[:2], looked)
 
 
 @pytest.fixture

@@ -26,6 +26,12 @@ def test_a_second_picture_of_that_name_replaces_the_first(tmp_path: Path):
     assert (read_picture(tmp_path / "glass" / "a.png") == RGB[::-1]).all()
 
 
+def test_of_too_many_corrections_the_newest_are_looked_at(tmp_path: Path):
+    for number in (99, 100, 9):
+        keep_look(tmp_path, "glass", f"event-{number}", RGB)
+    assert [look.name for look in find_looks(tmp_path, 2)] == ["glass/event-99.png", "glass/event-100.png"]
+
+
 def test_pictures_are_found_by_label_and_name_and_nothing_else_is(tmp_path: Path):
     for label, name in (("metal", "b"), ("glass", "b"), ("glass", "a")):
         keep_look(tmp_path, label, name, RGB)

@@ -11,7 +11,7 @@ from device.config_types import Config
 from device.errors import ConfigError, DashboardError
 from device.settings import Settings, apply_settings, load_settings, parse_settings, save_settings
 
-SET = Settings(0.9, 8.0, 2.0, 0.7)
+SET = Settings(0.9, 8.0, 2.0, 0.7, 0.25)
 
 
 @pytest.fixture
@@ -28,13 +28,14 @@ def test_what_is_set_goes_over_the_configuration(config: Config):
     found = apply_settings(config, SET)
     assert (found.decide.accept_prob, found.gate.settle_s, found.contamination, found.missed) == (0.9, 0.7, 8.0, 2.0)
     assert (found.site.costs.contamination, found.site.costs.missed) == (8.0, 2.0)
+    assert (config.spot_check_rate, found.spot_check_rate) == (0.1, 0.25)
 
 
 @pytest.mark.parametrize(
     "table",
     [
         [], {"accept": 0.5}, {"accept_prob": 1.5}, {"accept_prob": True}, {"missed": -1}, {"settle_s": "long"},
-        {"contamination": float("nan")}, {"settle_s": -0.1},
+        {"contamination": float("nan")}, {"settle_s": -0.1}, {"spot_check_rate": 1.1},
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(config: Config, table: object):

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from bundles import GOLDEN_RGB, SCALE, WEIGHTS, golden, make_bundle
 
+from device.config import load_config
 from device.errors import LearntError
 from device.learnt import LearntStore
 from device.looks import keep_look
 from device.model import Model, bundle_rule, open_model
 from device.route import Bin, Site
+from device.simulate import simulate
 from device.teach import Teacher, home_features, looks_here, made_of, thumb_of
 
 SITE = Site(
@@ -79,6 +81,20 @@ def test_looks_are_learnt_kept_and_in_use(looks: Path, model: Model):
     assert learnt.labels[int(answers.argmax())] == "glass"
 
 
+def test_a_simulated_day_is_played_with_what_was_learnt_here(looks: Path, model: Model):
+    config = load_config(None, environ={"HOME": str(looks.parent)})
+    config = replace(config, events_path=looks.with_name("events.db"))
+
+    def learnt() -> str | None:
+        bundle = looks.with_name("bundle")
+        return simulate(config, items=None, visits=1, seed=0, model_path=bundle).learnt
+
+    assert learnt() is None
+    taught = teacher(looks).teach(model)
+    assert taught.name is not None
+    assert learnt() == taught.name
+
+
 def test_frames_of_one_thing_count_once(looks: Path, model: Model):
     for number in range(9):
         still = np.clip(picture(COLOURS["glass"], 0).astype(int) + number, 0, 255).astype(np.uint8)
@@ -124,7 +140,7 @@ def test_labels_by_chance_are_refused_and_what_was_learnt_stays(looks: Path, mod
             keep_look(looks, label, f"shown-{number}", picture([*COLOURS.values()][number % 3], 10 * at + number))
     taught = teacher(looks).teach(model)
     assert taught.name is None
-    assert taught.sentence.startswith("nothing learnt: of 12 left out in turn ")
+    assert taught.sentence.startswith("nothing learnt: the labels fit the 12 pictures no better than shuffled ones")
     active = LearntStore(looks.with_name("learnt")).read_active()
     assert active.versions == {model.version: first}
     assert f"nothing learnt: {active.refusal}" == taught.sentence

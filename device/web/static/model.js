@@ -28,7 +28,7 @@ function learntCard(learnt, refresh) {
         ["In use", learnt.active], ["Learnt", clock(learnt.at)],
         ...(learnt.judged ? [["Right before", `${percent(learnt.right_before)} of ${learnt.judged}`], ["Right now", `${percent(learnt.right_after)} of ${learnt.judged}`]] : []),
       ]),
-      h("p", { className: "small soft" }, "Counted on the pictures it was taught with, each left out once."),
+      h("p", { className: "small soft" }, learnt.judged ? "Counted on the pictures it was taught with, each left out once." : "Corrections only: they count for their own kind of item."),
       h("p", { className: "small" }, looks.map(([label, count]) => `${label} ${count}`).join(" · ")))
       : h("p", { className: "hint", id: "nothing-learnt" }, "Nothing yet: the model answers as it came. Correct some items, or show it a few things; it learns by itself a few seconds later."),
     learnt.refused ? h("p", { className: "note" }, `Not learnt: ${learnt.refused}`) : null,

@@ -8,6 +8,7 @@ const FIELDS = {
   contamination: ["What a wrong item in a recycling bin costs", "Only the ratio of the two costs counts."],
   missed: ["What a recyclable in the rest costs", "1 beside 4 means: one wrong item is as bad as four lost ones."],
   settle_s: ["Seconds a thing must lie still", "Longer is calmer, shorter is quicker."],
+  spot_check_rate: ["Share of the items to ask about", "0 to 1. 0.1: one item of ten, drawn by chance, is asked about; 0 asks never, and the bin cannot say how right it is."],
 };
 
 export async function show(page) {
