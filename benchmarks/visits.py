@@ -53,7 +53,7 @@ from device.simulator.feeling import SimulatedSensors
 from device.simulator.items import load_items
 from device.simulator.visits import Habits, Visit, script
 
-__all__ = ["IN_VIEW", "Outcome", "play"]
+__all__ = ["IN_VIEW", "Outcome", "play", "play_parts"]
 
 IN_VIEW = 0.01
 HABITS = Habits(hands=0.5, jams=0.1, lids=0.1)
@@ -295,6 +295,26 @@ def play(visits: int, *, seed: int = 0, real_model: bool = False) -> Outcome:
         return _Day(config, visits, seed, Path(name), real_model=real_model).play()
 
 
+def play_parts(
+    visits: int, *, seed: int, real_model: bool = False, out: Path | None = None, part: int = PART
+) -> Outcome:
+    """Play all, each part in a bin of its own.
+
+    Args:
+        out: what is done is written here after each part, and gone on from.
+        part: visits of a part.
+    """
+    asked = {"visits": visits, "seed": seed, "model": real_model}
+    whole = _played(out, asked)
+    while whole.visits < visits:
+        more = min(part, visits - whole.visits)
+        whole.add(play(more, seed=seed + whole.visits // part, real_model=real_model))
+        print(f"{whole.visits} visits, {len(whole.wrongs)} wrong, {whole.seconds:.0f} s", file=sys.stderr, flush=True)
+        if out is not None:
+            _write(out, {"asked": asked, "played": whole.fields()})
+    return whole
+
+
 def _played(out: Path | None, asked: dict[str, Any]) -> Outcome:
     """What earlier runs of the same command came to."""
     if out is None or not out.exists():
@@ -322,14 +342,7 @@ def main() -> None:
     given = parser.parse_args()
     # Pictures this small are not worth a second thread, which waits more than it works.
     cv2.setNumThreads(1)
-    asked = {"visits": given.visits, "seed": given.seed, "model": given.model}
-    whole = _played(given.out, asked)
-    while whole.visits < given.visits:
-        part = min(PART, given.visits - whole.visits)
-        whole.add(play(part, seed=given.seed + whole.visits // PART, real_model=given.model))
-        print(f"{whole.visits} visits, {len(whole.wrongs)} wrong, {whole.seconds:.0f} s", file=sys.stderr, flush=True)
-        if given.out is not None:
-            _write(given.out, {"asked": asked, "played": whole.fields()})
+    whole = play_parts(given.visits, seed=given.seed, real_model=given.model, out=given.out)
     print(whole.text())
     if whole.wrongs:
         sys.exit(f"{len(whole.wrongs)} things are wrong")

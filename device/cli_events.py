@@ -39,7 +39,7 @@ def events(
     from dataclasses import asdict
 
     from device.config import load_config
-    from device.events import read_events, write_csv
+    from device.event_reader import read_events, write_csv
 
     if as_csv and as_json:
         raise UsageError("events: use just one of --csv and --json")
@@ -71,7 +71,7 @@ def correct(
 
     from device.bundle import load_bundle
     from device.config import load_config
-    from device.events import add_correction
+    from device.event_reader import add_correction
     from device.model import served_path
 
     settings = load_config(config)

@@ -310,7 +310,7 @@ def _check_calibration(config: "Config") -> list[Check]:
 
 
 def _check_events(path: Path) -> Check:
-    from device.events import read_events
+    from device.event_reader import read_events
 
     aside = [part for part in path.parent.glob(f"{path.name}.corrupt.*") if not part.name.endswith(("-wal", "-shm"))]
     if aside:

@@ -18,7 +18,7 @@ from device.engine import Records
 from device.errors import EventsError, ItemsError, UsageError
 from device.event_reader import read_corrections
 from device.events import Event
-from device.looks import keep_look, looks_folder
+from device.looks import CORRECTED, keep_look, looks_folder, remove_picture
 from device.region import cut_square
 from device.status import Status
 from device.unsure import forget_unsure, keep_unsure, unsure_folder
@@ -93,7 +93,7 @@ class Keeper:
             return self._crops.get(event)
 
     def look(self) -> None:
-        """Keep what was corrected since; the last word counts, so that a picture may move to another label."""
+        """Keep what was corrected since; the last word counts, so that a picture may move to another label, or go."""
         with self._changed:
             crops = dict(self._crops)
             unsure, self._unsure = self._unsure, []
@@ -104,16 +104,19 @@ class Keeper:
             for event in unsure:
                 if event in crops:
                     keep_unsure(unsure_folder(self._events_path), event, crops[event], self._keep_unsure)
-            for correction in read_corrections(self._events_path, first=min(crops)):
-                crop = crops.get(correction.event_id)
-                before = self._kept.get(correction.event_id)
-                if crop is None or (before is not None and before.parent.name == correction.label):
+            corrected = {each.event_id: each.label for each in read_corrections(self._events_path, first=min(crops))}
+            for event in [event for event in self._kept if event >= min(crops) and event not in corrected]:
+                remove_picture(self._kept[event])
+                del self._kept[event]
+            for event, label in corrected.items():
+                before = self._kept.get(event)
+                if event not in crops or (before is not None and before.parent.name == label):
                     continue
-                path = keep_look(folder, correction.label, f"event-{correction.event_id}", crop)
+                path = keep_look(folder, label, f"{CORRECTED}{event}", crops[event])
                 if before is not None:
-                    before.unlink(missing_ok=True)
-                forget_unsure(unsure_folder(self._events_path), correction.event_id)
-                self._kept[correction.event_id] = path
+                    remove_picture(before)
+                forget_unsure(unsure_folder(self._events_path), event)
+                self._kept[event] = path
         except (EventsError, ItemsError, UsageError) as error:
             self._tell(str(error))
         else:

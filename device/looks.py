@@ -19,7 +19,7 @@ import cv2
 from device.camera.frame import Rgb
 from device.errors import ItemsError, UsageError
 
-__all__ = ["CORRECTED", "MOST_PER_LABEL", "Look", "find_looks", "keep_look", "looks_folder"]
+__all__ = ["CORRECTED", "MOST_PER_LABEL", "Look", "find_looks", "keep_look", "looks_folder", "remove_picture"]
 
 MOST_PER_LABEL: Final = 60
 """So many of a label are looked at, the last by name: a Raspberry Pi 4 names 400 pictures in about ten seconds."""
@@ -100,6 +100,24 @@ def keep_look(folder: Path, label: str, name: str, rgb: Rgb) -> Path:
     return path
 
 
+def remove_picture(path: Path) -> None:
+    """Remove a kept picture, if it is there.
+
+    Raises:
+        ItemsError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ItemsError(f"{path}: cannot be removed ({error.strerror}); see: wastebin doctor") from error
+
+
 def _of_label(folder: Path) -> list[Look]:
-    files = sorted(path for path in folder.iterdir() if path.suffix == ".png" and not path.name.startswith("."))
+    files = [path for path in folder.iterdir() if path.suffix == ".png" and not path.name.startswith(".")]
+    files.sort(key=_by_number)
     return [Look(f"{folder.name}/{path.name}", folder.name, path) for path in files]
+
+
+def _by_number(path: Path) -> list[str | int]:
+    """`event-100` comes after `event-99`."""
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]

@@ -25,7 +25,8 @@ from device.config_types import Config
 from device.drive import Driven, open_drive
 from device.engine import Engine
 from device.errors import WastebinError
-from device.events import EventLog, read_events
+from device.event_reader import read_events
+from device.events import EventLog
 from device.gate import Gate
 from device.learnt import LearntStore, learnt_folder
 from device.lines import decision_fields

@@ -21,7 +21,7 @@ import device
 from device.config import load_config
 from device.doctor import check_all
 from device.errors import UsageError, WastebinError
-from device.events import read_counts, read_events
+from device.event_reader import read_counts, read_events
 from device.machine import Machine
 
 __all__ = ["Part", "collect", "redact", "write_dump"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from device.camera.frame import Rgb
 from device.errors import ItemsError
-from device.looks import CORRECTED, keep_look
+from device.looks import CORRECTED, keep_look, remove_picture
 
 __all__ = ["find_unsure", "forget_unsure", "keep_unsure", "unsure_folder"]
 
@@ -47,11 +47,7 @@ def forget_unsure(folder: Path, event: int) -> None:
     Raises:
         ItemsError: it cannot be removed.
     """
-    path = folder / f"{CORRECTED}{event}.png"
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ItemsError(f"{path}: cannot be removed ({error.strerror}); see: wastebin doctor") from error
+    remove_picture(folder / f"{CORRECTED}{event}.png")
 
 
 def find_unsure(folder: Path) -> dict[int, Path]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from bin_fakes import BOX, Bench, MemoryLog, prediction
 
 from device.camera.frame import Frame
 from device.errors import ItemsError
-from device.events import Event, EventLog, add_correction
+from device.event_reader import add_correction
+from device.event_store import connect_sqlite
+from device.events import Event, EventLog
 from device.keep import Keeper
 from device.looks import find_looks
 from device.pictures import read_picture
@@ -87,6 +90,20 @@ def test_the_last_word_counts(path: Path, keeper: Keeper):
         correct(path, 3, label)
         keeper.look()
     assert kept(path) == ["glass/event-3.png"]
+
+
+def test_a_correction_that_was_taken_back_leaves_no_picture_and_may_be_made_again(path: Path, keeper: Keeper):
+    show(keeper, range(3, 5))
+    correct(path, 3, "metal")
+    correct(path, 4, "metal")
+    keeper.look()
+    with closing(connect_sqlite(path)) as connection:  # as `wipe`, or a spot check's answer that it was right
+        connection.execute("DELETE FROM corrections WHERE event_id = 3")
+    keeper.look()
+    assert kept(path) == ["metal/event-4.png"]
+    correct(path, 3, "metal")
+    keeper.look()
+    assert kept(path) == ["metal/event-3.png", "metal/event-4.png"]
 
 
 def test_what_lies_too_far_back_has_no_picture_any_more(path: Path, log: MemoryLog):

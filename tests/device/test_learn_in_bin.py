@@ -18,7 +18,8 @@ from device.config import load_config
 from device.config_types import Config
 from device.drive import Drive, open_drive
 from device.engine import Engine
-from device.events import EventLog, add_correction, read_events
+from device.event_reader import add_correction, read_events
+from device.events import EventLog
 from device.gate import Gate
 from device.keep import Keeper
 from device.learner import Learner

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from device.errors import ItemsError
-from device.events import Event, EventLog, add_correction
+from device.event_reader import add_correction
+from device.events import Event, EventLog
 from device.export import write_export
 from device.looks import keep_look
 from device.unsure import keep_unsure, unsure_folder

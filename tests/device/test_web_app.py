@@ -18,7 +18,8 @@ from device.camera.frame import Frame, Rgb
 from device.config import load_config
 from device.config_dashboard import DashboardConfig
 from device.drive import Phase
-from device.events import Event, EventLog, read_corrections
+from device.event_reader import read_corrections
+from device.events import Event, EventLog
 from device.gate import TrayState
 from device.learner import LearntView
 from device.lend import Lender
@@ -542,6 +543,8 @@ def test_the_calibration_shows_its_steps_and_refuses_what_is_not_open(web: Web):
     assert web.ask("POST", "/api/calibration/answer", body={"value": True}).status == 409
     assert web.ask("POST", "/api/calibration/answer", body={"value": "yes"}).status == 400
     assert web.ask("POST", "/api/calibration/steps/nothing/run").status == 404
+    for box in ([1, 2, 3], [1, 2, 3, 4.5], [1, 2, 3, True], "all", None):
+        assert web.ask("POST", "/api/calibration/steps/region/run", body={"region": box}).status == 400
     assert web.ask("GET", "/api/calibration/picture.jpg").status == 404
     assert web.files() == before
 

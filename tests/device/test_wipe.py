@@ -7,7 +7,8 @@ import pytest
 
 from device.cli import run_app
 from device.errors import EventsError
-from device.events import Event, EventLog, add_correction, read_corrections, read_events
+from device.event_reader import add_correction, read_corrections, read_events
+from device.events import Event, EventLog
 from device.looks import keep_look, looks_folder
 from device.unsure import keep_unsure, unsure_folder
 from device.wipe import Traces, find_traces, wipe_traces

@@ -1,8 +1,11 @@
 """Some hundred simulated visits with hands at any moment, jams and opened lids; benchmarks.visits plays thousands."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from benchmarks.visits import HABITS, play
+from benchmarks.visits import HABITS, Outcome, play, play_parts
 from device.simulator.items import load_items
 from device.simulator.visits import VisitKind, script
 
@@ -22,6 +25,20 @@ def test_the_model_that_came_along_sorts_among_hands_too():
     outcome = play(20, seed=12, real_model=True)
     assert outcome.wrongs == []
     assert outcome.decisions >= 10
+
+
+def test_a_long_run_that_was_cut_off_goes_on_where_it_was(tmp_path: Path):
+    def timeless(outcome: Outcome) -> dict[str, object]:
+        return outcome.fields() | {"seconds": 0.0}
+
+    out = tmp_path / "visits.json"
+    whole = timeless(play_parts(3, seed=5, out=out, part=2))
+    written = json.loads(out.read_text())
+    assert (written["played"] | {"seconds": 0.0}, whole["visits"]) == (whole, 3)
+    out.write_text(json.dumps(written | {"played": play(2, seed=5).fields()}))
+    assert timeless(play_parts(3, seed=5, out=out, part=2)) == whole
+    with pytest.raises(SystemExit, match="name another file"):
+        play_parts(4, seed=5, out=out, part=2)
 
 
 def test_habits_change_nothing_else_of_the_day():
