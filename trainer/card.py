@@ -118,14 +118,15 @@ def _probes(probes: dict[str, Any]) -> list[str]:
         lines.append(
             f"- answering the surest {percent_text(near['coverage'], 0)} only: {percent_text(near['accuracy'])} right"
         )
-    default = (probes.get("diversion") or {}).get("at_default")
-    if default and default["contamination"] is not None:
-        lines.append(
-            f"- with {percent_text(probes['diversion']['residual_share'], 0)} residual and unknown things: "
-            f"contamination {percent_text(default['contamination'])} "
-            f"(95 % bound {percent_text(default['contamination_high'])}) "
-            f"at diversion {percent_text(default['diversion'])}"
-        )
+    curve = probes.get("diversion") or {}
+    for key, whose in (("at_default", "by default"), ("at_strict", "as strict as diverts 70 % on *tune*")):
+        at = curve.get(key)
+        if at and at["contamination"] is not None:
+            lines.append(
+                f"- with {percent_text(curve['residual_share'], 0)} residual and unknown things, {whose} "
+                f"(`accept_prob` {at['accept_prob']:g}): contamination {percent_text(at['contamination'])} "
+                f"(95 % bound {percent_text(at['contamination_high'])}) at diversion {percent_text(at['diversion'])}"
+            )
     lines += [
         f"- background alone, {row['source']}: {percent_text(row['accuracy'])} named as the item that is gone"
         for row in probes.get("shortcuts") or []

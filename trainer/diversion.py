@@ -64,6 +64,7 @@ class Diversion:
         residual, recyclable: how many pictures of each stand for them.
         points: by threshold.
         at_default: at the bundle's own threshold.
+        at_strict: at that of a strict site, see `trainer.threshold`.
     """
 
     stream: str
@@ -72,6 +73,7 @@ class Diversion:
     recyclable: int
     points: tuple[Outcome, ...]
     at_default: Outcome
+    at_strict: Outcome
 
 
 def still_decision(prediction: Prediction, rule: Rule) -> Decision:
@@ -111,12 +113,13 @@ def outcome(stream: Stream, rule: Rule, site: Site) -> Outcome:
     )
 
 
-def diversion(stream: Stream, rule: Rule, site: Site) -> Diversion | None:
+def diversion(stream: Stream, rule: Rule, site: Site, strict: float) -> Diversion | None:
     """The curve over thresholds; None for a stream without residual or without recyclable things.
 
     Args:
         rule: as the bundle proposes it; only its threshold is varied.
         site: bins and costs.
+        strict: the threshold of a strict site, chosen on other pictures than these.
     """
     residual, recyclable = stream.counts(site)
     if not residual or not recyclable:
@@ -124,7 +127,9 @@ def diversion(stream: Stream, rule: Rule, site: Site) -> Diversion | None:
     labels = stream.predictions[0].labels
     probs = sorted({rule_at(replace(rule, accept_prob=prob), site, labels).accept_prob for prob in ACCEPT_PROBS})
     points = tuple(outcome(stream, replace(rule, accept_prob=prob), site) for prob in probs)
-    return Diversion(stream.name, RESIDUAL_SHARE, residual, recyclable, points, outcome(stream, rule, site))
+    at_default = outcome(stream, rule, site)
+    at_strict = outcome(stream, replace(rule, accept_prob=strict), site)
+    return Diversion(stream.name, RESIDUAL_SHARE, residual, recyclable, points, at_default, at_strict)
 
 
 def _contamination(spoilt: ArrayLike, wrong: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ Used twice: for the draft that `evaluate` measures through the device's code, an
 import hashlib
 import subprocess
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -38,16 +38,12 @@ from trainer.nets import MEAN, STD, weights_licence
 from trainer.recipe import Recipe
 from trainer.stage import Stage
 
-__all__ = ["COSTS", "DECISION", "GOLDEN_TOLERANCE", "Draft", "golden_bytes", "write_draft"]
+__all__ = ["GOLDEN_TOLERANCE", "Draft", "golden_bytes", "write_draft"]
 
 GOLDEN_TOLERANCE = 0.05
 """INT8 sums are exact, so x86 (Arm-exact) and Arm differ in the last bits of the float ends only; a wrong colour
 order or a
 missing kernel is off by whole units."""
-
-COSTS = Costs(contamination=4.0, missed=1.0)
-DECISION = DecisionDefaults(accept_prob=0.8, min_frames=2, max_frames=8, frame_correlation=0.8)
-"""By the costs, naming pays from p = contamination / (contamination + missed) on; see also `trainer.threshold`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +51,6 @@ class Draft:
     """What is not known before the model has been measured; the defaults make a bundle that can be opened.
 
     Attributes:
-        accept_prob: see `trainer.threshold`.
         out_of_distribution: see `trainer.familiar`; None judges nothing as strange.
         golden_rgb: uint8 [G, H, W, 3].
         golden_logits: float32 [G, K]; zeros where None.
@@ -63,7 +58,6 @@ class Draft:
     """
 
     temperature: float = 1.0
-    accept_prob: float = DECISION.accept_prob
     int8: dict[str, Score] = field(default_factory=dict)
     float32: dict[str, Score] = field(default_factory=dict)
     out_of_distribution: OutOfDistribution | None = None
@@ -123,8 +117,9 @@ def write_draft(path: Path, run: Path, recipe: Recipe, draft: Draft, *, has_floa
         labels=recipe.data.labels,
         features=int(quantized["features"]),
         temperature=draft.temperature,
-        decision=replace(DECISION, accept_prob=draft.accept_prob),
-        costs=COSTS,
+        # Costs decide: naming pays from p = contamination / (contamination + missed) on.
+        decision=DecisionDefaults(accept_prob=0.8, min_frames=2, max_frames=8, frame_correlation=0.8),
+        costs=Costs(contamination=4.0, missed=1.0),
         out_of_distribution=draft.out_of_distribution,
         quantization=Quantization(quantized["scheme"], quantized["calibration_sha256"]),
         metrics=Metrics(

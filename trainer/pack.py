@@ -7,7 +7,6 @@ counted in it.
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,12 @@ from trainer.answers import open_answers
 from trainer.data import open_dataset
 from trainer.errors import StageMissing
 from trainer.evaluate import evaluate, leading_source
+from trainer.familiar import familiar_of
 from trainer.home import home_of
 from trainer.manifest import Draft, write_draft
 from trainer.recipe import Recipe
 from trainer.report import run_card
 from trainer.stage import Stage
-from trainer.threshold import deciding
 
 __all__ = ["golden_pictures", "pack"]
 
@@ -50,10 +49,11 @@ def pack(run: Path, recipe: Recipe, out: Path, *, has_float: bool = True) -> Bun
         classifier = Classifier(write_draft(Path(folder) / "draft", run, recipe, Draft()))
         logits = np.stack([classifier.classify(picture).logits for picture in golden])
     leading = leading_source(open_dataset(run), recipe.data.labels)
-    draft = replace(
-        deciding(run, evaluation.temperature, leading),
+    draft = Draft(
+        temperature=evaluation.temperature,
         int8=evaluation.int8,
         float32=evaluation.float32,
+        out_of_distribution=familiar_of(run),
         golden_rgb=golden,
         golden_logits=logits,
         home=home_of(open_answers(run), leading),

@@ -22,7 +22,7 @@ from device.bundle import Bundle
 from device.classify import Classifier, Prediction, softmax
 from device.decide import Rule
 from device.model import bundle_rule
-from device.route import Site, rule_at
+from device.route import DEFAULT_SITE, Costs, Site, rule_at
 from trainer.answers import Answers, open_answers
 from trainer.crew import in_order
 from trainer.data import Dataset, open_dataset
@@ -30,8 +30,9 @@ from trainer.dataset import Record
 from trainer.distill import load_student
 from trainer.diversion import diversion, outcome
 from trainer.evaluate import PROBES, evaluate, leading_source, originals
+from trainer.familiar import familiar_of
 from trainer.field import FieldPicture, read_field
-from trainer.manifest import write_draft
+from trainer.manifest import Draft, write_draft
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.robustness import CHANGES, changed
@@ -40,8 +41,8 @@ from trainer.selective import accuracy_at, calibration, coverage
 from trainer.shortcuts import shortcuts
 from trainer.stage import Stage, write_atomic
 from trainer.stats import share
-from trainer.stream import make_stream, near_rows, stream_of
-from trainer.threshold import deciding, new_site
+from trainer.stream import Stream, make_stream, near_rows, stream_of
+from trainer.threshold import strictest
 
 __all__ = ["probe"]
 
@@ -84,8 +85,10 @@ def probe(run: Path, recipe: Recipe, field: Sequence[Path] = ()) -> dict[str, An
     splits = {record.sha256: record.split for record in dataset.records}
     photographs = list(read_field(field, recipe.data, splits))
     params = sum(weights.numel() for weights in load_student(run, recipe).parameters())
+    # What decides in the bin is in the draft, as `pack` would put it there.
+    decides = Draft(temperature=evaluation.temperature, out_of_distribution=familiar_of(run))
     with tempfile.TemporaryDirectory() as folder:
-        bundle = write_draft(Path(folder) / "draft", run, recipe, deciding(run, evaluation.temperature, leading))
+        bundle = write_draft(Path(folder) / "draft", run, recipe, decides)
         size = bundle.model.stat().st_size
         probed = _probe_val(bundle, dataset, _sample(dataset, recipe, leading), leading)
         seen = _classify_field(bundle, photographs)
@@ -201,10 +204,16 @@ def _robustness_rows(probed: Sequence[_Probed]) -> list[dict[str, Any]]:
     return rows
 
 
+def _site(bundle: Bundle) -> Site:
+    """A new bin's containers under the bundle's costs."""
+    costs = bundle.manifest.costs
+    return Site(DEFAULT_SITE.bins, Costs(costs.contamination, costs.missed))
+
+
 def _field_rows(
     bundle: Bundle, photographs: Sequence[FieldPicture], seen: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
-    labels, rule, site = bundle.labels, bundle_rule(bundle), new_site(bundle.manifest.costs)
+    labels, rule, site = bundle.labels, bundle_rule(bundle), _site(bundle)
     known = bundle.manifest.out_of_distribution
     rows = []
     for source in dict.fromkeys(photograph.source for photograph in photographs):
@@ -251,17 +260,19 @@ def _own_score(prediction: Prediction, rule: Rule, site: Site) -> float:
 
 def _diversions(bundle: Bundle, answers: Answers, leading: str) -> Mapping[str, Any]:
     """On *val*: the leading source with the labels it lacks and all unknown things; and every source together."""
-    rule, site = bundle_rule(bundle), new_site(bundle.manifest.costs)
-    found = {}
-    for key, name, rows in (
-        ("diversion", leading, near_rows(answers, "val", leading)),
-        ("diversion_all", "all of val", answers.rows("val")),
-    ):
+    rule, site = bundle_rule(bundle), _site(bundle)
+
+    def stream(name: str, rows: NDArray[np.intp]) -> Stream:
         known = bundle.manifest.out_of_distribution
-        stream = stream_of(name, answers, rows, site, temperature=bundle.temperature, known=known)
-        curve = diversion(stream, rule, site)
-        found[key] = asdict(curve) if curve else None
-    return found
+        return stream_of(name, answers, rows, site, temperature=bundle.temperature, known=known)
+
+    strict = strictest(stream("tune", near_rows(answers, "tune", leading)), rule, site)
+    streams = {
+        "diversion": stream(leading, near_rows(answers, "val", leading)),
+        "diversion_all": stream("all of val", answers.rows("val")),
+    }
+    curves = {key: diversion(made, rule, site, strict) for key, made in streams.items()}
+    return {key: asdict(curve) if curve else None for key, curve in curves.items()}
 
 
 def _mistakes(answers: Answers, temperature: float) -> list[dict[str, Any]]:

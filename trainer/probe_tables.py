@@ -64,9 +64,9 @@ def _diversion(curve: Mapping[str, Any]) -> Table:
     )
     for row in curve["points"]:
         table.add_row(f"{row['accept_prob']:g}", _bounded(row), f"{row['diversion']:.1%}")
-    default = curve["at_default"]
     table.add_section()
-    table.add_row(f"{default['accept_prob']:g}, the default", _bounded(default), f"{default['diversion']:.1%}")
+    for row, whose in ((curve["at_default"], "the default"), (curve["at_strict"], "a strict site's")):
+        table.add_row(f"{row['accept_prob']:g}, {whose}", _bounded(row), f"{row['diversion']:.1%}")
     return table
 
 

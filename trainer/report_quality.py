@@ -192,13 +192,16 @@ def _sorting(figures: Figures) -> Html:
         row = probes.get(key)
         if row:
             counts = f" {row['residual']} residual and {row['recyclable']} recyclable pictures."
-            start = row["at_default"]
-            if start["contamination"] is not None:
-                counts += (
-                    f" At the bundle's own threshold, {start['accept_prob']:g}: contamination "
-                    f"{percent_text(start['contamination'])}, 95 % bound {percent_text(start['contamination_high'])}, "
-                    f"at a diversion of {percent_text(start['diversion'])}."
-                )
+            for whose, at in (
+                ("the bundle's own threshold", start := row["at_default"]),
+                ("the strictest that still diverts 70 % on tune", row["at_strict"]),
+            ):
+                if at["contamination"] is not None:
+                    counts += (
+                        f" At {whose}, {at['accept_prob']:g}: contamination {percent_text(at['contamination'])}, "
+                        f"95 % bound {percent_text(at['contamination_high'])}, at a diversion of "
+                        f"{percent_text(at['diversion'])}."
+                    )
             drawn = contamination_chart(f"Contamination against diversion, {what}", row["points"], start)
             parts = Html(parts + figure(
                 drawn, f"{what}: from the strictest threshold (left) to naming everything (right); the shaded band "

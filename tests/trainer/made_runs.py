@@ -143,6 +143,7 @@ def probes(mistakes: Sequence[str] = ()) -> dict[str, Any]:
         ]},
         "diversion": {
             "stream": "lab", "residual_share": 0.4, "residual": 2, "recyclable": 15, "at_default": point,
+            "at_strict": {**point, "accept_prob": 0.95, "contamination": 0.01, "contamination_high": 0.07},
             "points": [{**point, "contamination": None, "diversion": 0.0}, point, {**point, "diversion": 0.9}],
         },
         "diversion_all": None,

@@ -94,12 +94,14 @@ def test_the_bound_is_the_same_every_time() -> None:
 def test_the_curve_trades_diversion_for_contamination() -> None:
     things = [("trash", "glass", 0.85)] * 3 + [("trash", "trash", 0.9)] * 7 + [("glass", "glass", 0.9)] * 10
     things += [("paper", "paper", 0.999)] * 10
-    curve = diversion(stream(*things), RULE, DEFAULT_SITE)
+    curve = diversion(stream(*things), RULE, DEFAULT_SITE, 0.99)
     assert curve is not None
     assert (curve.stream, curve.residual_share, curve.residual, curve.recyclable) == ("drawn", 0.4, 10, 20)
     # Below 0.8 a site where a spoilt bin costs four misses accepts nothing.
     assert tuple(point.accept_prob for point in curve.points) == tuple(prob for prob in ACCEPT_PROBS if prob >= 0.8)
     assert curve.at_default == outcome(stream(*things), RULE, DEFAULT_SITE)
+    assert curve.at_strict == outcome(stream(*things), replace(RULE, accept_prob=0.99), DEFAULT_SITE)
+    assert curve.at_strict != curve.at_default
     ways = [(point.diversion, point.contamination) for point in curve.points]
     assert ways == sorted(ways, key=lambda way: way[0], reverse=True)
     assert ways[0] == (1.0, pytest.approx(0.12 / 0.72))  # at 0.8 everything is accepted
@@ -108,7 +110,7 @@ def test_the_curve_trades_diversion_for_contamination() -> None:
 
 def test_what_costs_nothing_is_accepted_earlier() -> None:
     easy = replace(DEFAULT_SITE, costs=Costs(contamination=1.0, missed=1.0))
-    curve = diversion(stream(("trash", "trash", 0.9), ("glass", "glass", 0.6)), RULE, easy)
+    curve = diversion(stream(("trash", "trash", 0.9), ("glass", "glass", 0.6)), RULE, easy, 0.9)
     assert curve is not None
     assert [(point.accept_prob, point.diversion) for point in curve.points[:3]] == [(0.5, 1.0), (0.6, 1.0), (0.7, 0.0)]
 
@@ -125,5 +127,5 @@ def test_labels_of_one_bin_count_together_and_strange_things_are_given_up() -> N
 
 
 def test_a_stream_of_one_kind_has_no_curve() -> None:
-    assert diversion(stream(("trash", "trash", 0.9), ("!glass", "glass", 0.9)), RULE, DEFAULT_SITE) is None
-    assert diversion(stream(("glass", "glass", 0.9)), RULE, DEFAULT_SITE) is None
+    assert diversion(stream(("trash", "trash", 0.9), ("!glass", "glass", 0.9)), RULE, DEFAULT_SITE, 0.9) is None
+    assert diversion(stream(("glass", "glass", 0.9)), RULE, DEFAULT_SITE, 0.9) is None

@@ -199,7 +199,8 @@ def test_every_chapter_shows_what_was_probed(main: Path, tmp_path: Path) -> None
     text = report_of(main, tmp_path).page
     for words in (
         "expected calibration error 0.043", "Temperature 0.9, fitted on tune", ">95.5 %<", ">rotation, degrees<",
-        "default: 6.0 % at 72 %", "95 % bound 9.0 %", "2 residual and 15 recyclable pictures",
+        "default: 6.0 % at 72 %", "95 % bound 9.0 %", "on tune, 0.95: contamination 1.0 %",
+        "2 residual and 15 recyclable pictures",
         "<b>not metal</b> named <b>metal</b>", "97 % sure, lab", "background alone", "The teacher&#x27;s loss per pass",
     ):  # fmt: skip
         assert words in text, words
@@ -304,7 +305,10 @@ def test_the_card_holds_the_same_figures_and_licences(main: Path, tmp_path: Path
         "`hands`, known only not to be a label: 50.0 % (9.5-90.5), n = 2 not named so.",
         "- expected calibration error 0.043",
         "- answering the surest 90 % only: 95.5 % right",
-        "- with 40 % residual and unknown things: contamination 6.0 % (95 % bound 9.0 %) at diversion 72.0 %",
+        "- with 40 % residual and unknown things, by default (`accept_prob` 0.8): contamination 6.0 % (95 % bound "
+        "9.0 %) at diversion 72.0 %",
+        "- with 40 % residual and unknown things, as strict as diverts 70 % on *tune* (`accept_prob` 0.95): "
+        "contamination 1.0 % (95 % bound 7.0 %) at diversion 72.0 %",
         "- background alone, lab: 33.3 % named as the item that is gone",
         "- Milliseconds on a Raspberry Pi: none was at hand.",
         "- lab: MIT, drawn <b>here</b>",
