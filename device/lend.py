@@ -30,6 +30,9 @@ __all__ = ["Lender", "Lends", "PinBench", "Unlent", "simulated_bench"]
 FRAME_S = 5.0
 """So long one frame may take to come before the camera counts as lost."""
 
+REST_S = 30.0
+"""So long a bin may take to come to rest: a flap that is open closes first, a camera may have to open anew."""
+
 KEPT_FRAMES = 4
 
 
@@ -210,7 +213,7 @@ class Lender:
             ) from None
 
     @contextmanager
-    def borrow(self, timeout_s: float = 15.0) -> "Iterator[Bench]":
+    def borrow(self, timeout_s: float = REST_S) -> "Iterator[Bench]":
         """Have the bin's camera and pins; it sorts nothing meanwhile.
 
         Raises:

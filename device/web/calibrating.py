@@ -32,7 +32,7 @@ class Borrowable(Protocol):
 
     config: Config
 
-    def borrow(self, timeout_s: float = 15.0) -> "AbstractContextManager[Bench]":
+    def borrow(self, timeout_s: float = ...) -> "AbstractContextManager[Bench]":
         """Have the bin's camera and pins."""
         ...
 
@@ -176,7 +176,7 @@ class Calibrating:
             self.error = None
             opened.thread = threading.Thread(target=self._run, args=(opened,), name="calibrate", daemon=True)
             opened.thread.start()
-        opened.is_ready.wait(30.0)
+        opened.is_ready.wait()  # the lender ends it
         if opened.error is not None:
             raise DashboardError(opened.error, 409)
 
@@ -243,10 +243,10 @@ class Calibrating:
         return opened
 
     def _run(self, opened: _Open) -> None:
-        from device.calibrate.session import Session
-        from device.calibrate.step import Person
-
         try:
+            from device.calibrate.session import Session
+            from device.calibrate.step import Person
+
             with self._lender.borrow() as bench:
                 person = _BesideSimulator(bench, opened.person) if isinstance(bench, Person) else opened.person
                 opened.session = Session(bench, self._lender.config, person)
