@@ -51,6 +51,12 @@ LIT_SHARE = 0.6
 LIT_TOLERANCE = 0.06
 """Places within this share of the fitted light are explained by it."""
 
+NOISES = 4.0
+"""So are, where little is taken for light, places within so many deviations: in the dark noise is a large share."""
+
+UNLIT_SHARE = 0.02
+"""Share of the region that light need not explain: highlights wander with a lamp. A hand's fingers are more."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
@@ -164,6 +170,31 @@ class Background:
         Args:
             small: float32 [h, w, 3], 0-255, not levelled.
         """
+        light, missed = self._fit_light(small)
+        if light is None or np.mean(missed < LIT_TOLERANCE) < 0.5:
+            return False
+        height, width = self.mean.shape[:2]
+        rows, columns = np.mgrid[0:height, 0:width]
+        surface = (self._light_basis(rows.ravel(), columns.ravel()) @ light).reshape(height, width, 3)
+        self.mean = np.clip(self.mean * surface, 0.0, 255.0).astype(np.float32)
+        self._deviation = self._measure_deviation()
+        return True
+
+    def is_lit_only(self, small: Floats, held: Mask) -> bool:
+        """Whether light alone explains what a picture differs in, all but a place as large as a fingertip.
+
+        Args:
+            small: float32 [h, w, 3], 0-255, not levelled.
+            held: uint8 [h, w], where something lies, of which nothing is expected.
+        """
+        light, missed = self._fit_light(small)
+        darkest = np.maximum(self.mean[self._rows, self._columns].min(axis=1), 1.0)
+        noise = NOISES * self._deviation[self._rows, self._columns] / darkest
+        is_unlit = (missed > np.maximum(noise, LIT_TOLERANCE)) & (held[self._rows, self._columns] == 0)
+        return light is not None and float(np.mean(is_unlit)) < UNLIT_SHARE
+
+    def _fit_light(self, small: Floats) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+        """Coefficients of the surface of light, [6, 3], None if it is none, and by what share each place misses it."""
         seen = small[self._rows, self._columns]
         known = np.maximum(self.mean[self._rows, self._columns], 1.0)
         ratio = (seen / known).astype(np.float64)
@@ -177,15 +208,8 @@ class Background:
             weighted = basis * weight[:, None]
             light = np.linalg.lstsq(weighted.T @ basis, weighted.T @ ratio, rcond=None)[0]
             fitted = basis @ light
-        miss = np.abs(ratio / np.maximum(fitted, 1e-3) - 1.0).max(axis=1)
-        if fitted.min() <= 0.0 or np.mean(miss < LIT_TOLERANCE) < 0.5:
-            return False
-        height, width = self.mean.shape[:2]
-        rows, columns = np.mgrid[0:height, 0:width]
-        surface = (self._light_basis(rows.ravel(), columns.ravel()) @ light).reshape(height, width, 3)
-        self.mean = np.clip(self.mean * surface, 0.0, 255.0).astype(np.float32)
-        self._deviation = self._measure_deviation()
-        return True
+        missed = np.abs(ratio / np.maximum(fitted, 1e-3) - 1.0).max(axis=1)
+        return light if fitted.min() > 0.0 else None, missed
 
     def _light_basis(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         height, width = self.mean.shape[:2]

@@ -30,7 +30,8 @@ SAME_PLACE = 0.6
 """Two boxes that overlap by less than this share of their union are not the same still item."""
 
 ATTENDED_S = 10.0
-"""What lies still for so long after somebody reached into a jammed tray is left there on purpose, or is only light."""
+"""What lies still for so long, in all, once somebody has reached into a jammed tray is left there on purpose, or is no
+thing at all; where people come and go all day nobody leaves a tray alone for so long at a time."""
 
 FALL_S = 2.0
 """A beam that is broken later than this after its flap began to close has seen something else."""
@@ -57,7 +58,8 @@ class _Job:
     tries: int = 0
     tray_was_empty: bool = False
     attended: bool = False
-    still_since_s: float = 0.0
+    left_s: float = 0.0
+    seen_s: float = 0.0
 
 
 class Delivery:
@@ -241,12 +243,15 @@ class Delivery:
         elif view.item is None:
             # A light that is switched is nobody's hand.
             job.attended = job.attended or view.state is not TrayState.LEARNING
-            job.still_since_s = now_s
-        elif job.attended and now_s - job.still_since_s >= ATTENDED_S:
-            detail = f"somebody was at the tray and left it so for {ATTENDED_S:g} s; learnt anew as the empty one"
-            self._log.add(Event("alarm", detail, mono_s=now_s))
-            self._relearn()
-            self._finish()
+            job.seen_s = now_s
+        elif job.attended:
+            job.left_s += now_s - job.seen_s
+            job.seen_s = now_s
+            if job.left_s >= ATTENDED_S:
+                detail = f"somebody was at the tray and left it so for {ATTENDED_S:g} s; learnt anew as the empty one"
+                self._log.add(Event("alarm", detail, mono_s=now_s))
+                self._relearn()
+                self._finish()
 
     def _finish(self) -> None:
         self._job = None

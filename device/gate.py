@@ -279,7 +279,10 @@ class Gate:
 
     def _follow_light(self, tray: _Tray, seen: _Seen, jump: float) -> bool:
         """Take over what a new light still changes; False once it is steady, or something arrives."""
-        tray.is_lit = not seen.has_new_edges
+        # A hand that comes in with the light may be too blurred for edges, and would stay in the background.
+        held = None if tray.held is None else _grown(tray.held)
+        is_light = held is None or tray.background.is_lit_only(seen.small, held)
+        tray.is_lit = is_light and not seen.has_new_edges
         if not tray.is_lit:
             return False
         _take_over_light(tray, seen.small)
@@ -351,7 +354,7 @@ def _take_over_light(tray: _Tray, small: Floats) -> None:
     change = tray.background.compare(small)
     place = np.ones(change.deviations.shape, np.uint8)
     if tray.held is not None:
-        place[cv2.dilate(tray.held, np.ones((9, 9), np.uint8)) > 0] = 0
+        place[_grown(tray.held) > 0] = 0
     else:
         for thing in find_things(tray.background, change):
             if thing.is_sharp:
@@ -360,6 +363,11 @@ def _take_over_light(tray: _Tray, small: Floats) -> None:
     tray.background.absorb(small, 1.0, place)
     tray.anchor = small.copy()
     tray.light = 1.0
+
+
+def _grown(held: Mask) -> Mask:
+    """With the shadow and the blur around it."""
+    return np.asarray(cv2.dilate(held, np.ones((9, 9), np.uint8)), np.uint8)
 
 
 def _measure_motion(tray: _Tray, change: Change, now_s: float) -> tuple[float, bool]:

@@ -168,6 +168,15 @@ def test_learns_the_tray_anew_when_somebody_was_there_and_left_it_as_it_is():
     assert bench.log.kinds() == ["decision", "alarm", "alarm"]
 
 
+def test_people_who_come_and_go_all_day_do_not_keep_it_from_learning_the_tray_anew():
+    bench = jam()
+    bench.gate.views = [*[view("blocked"), *[view("item")] * 20] * 4, view("item"), view("item"), view("empty")]
+    assert bench.steps(83) == ["alarm"] * 83
+    assert bench.gate.relearnt == 0
+    bench.steps(3)
+    assert bench.gate.relearnt == 1
+
+
 def test_waits_for_ever_with_an_alarm_that_nobody_attends():
     bench = jam()
     bench.gate.views = [view("learning"), view("item")]

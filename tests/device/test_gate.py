@@ -259,6 +259,20 @@ def test_an_item_stays_an_item_while_the_exposure_follows_a_lamp() -> None:
     assert states(tray.watch(gate, 0.5)) == ["empty"]
 
 
+def test_a_hand_too_fast_to_have_edges_is_not_learnt_with_the_light_of_a_lamp() -> None:
+    smeared = shadow(60, 240, 100, depth=0.5, softness=20.0)
+    for shapes, third in (((), "learning"), ((smeared,), "moving")):
+        tray = Tray(tone=90.0)
+        tray.floor += 18 * np.sin(np.arange(480, dtype=np.float32) / 5)[:, None, None]  # wood has edges everywhere
+        gate = learnt(tray)
+        views = tray.watch(gate, 2 / 15, light=1.6)
+        views.append(gate.update(tray.shoot(*shapes, light=1.6)))
+        assert [str(view.state) for view in views] == ["learning", "learning", third]
+        views = tray.watch(gate, 1.0, light=1.6)
+        assert views[-1].state == TrayState.EMPTY
+        assert boxes(views) == []
+
+
 def checkered(tray: Tray) -> np.ndarray:
     """Another picture than the tray, all over."""
     squares = np.kron(np.indices((12, 16)).sum(axis=0) % 2, np.ones((40, 40)))[..., None].astype(np.float32)
