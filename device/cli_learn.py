@@ -5,7 +5,6 @@
 Thin, like `cli`, which puts this command among its own.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -46,7 +45,7 @@ def teach(
     from device.config import load_config
     from device.learner import view_of
     from device.learnt import LearntStore, learnt_folder
-    from device.looks import looks_folder
+    from device.looks import keep_items, looks_folder
     from device.run import load_model
     from device.teach import Teacher, looks_here, made_of
 
@@ -65,7 +64,7 @@ def teach(
         sentence, is_refused = "taken back: the bundle answers alone until the pictures change", False
     else:
         if items is not None:
-            _keep(items, looks)
+            keep_items(looks, items)
         taught = Teacher(looks, store, site, wall=time.time).teach(opened)
         for complaint in taught.unreadable:
             typer.echo(f"error: {complaint}", err=True)
@@ -74,19 +73,6 @@ def teach(
     typer.echo(json.dumps(asdict(view) | {"sentence": sentence}) if as_json else _text(sentence, view))
     if is_refused:
         raise typer.Exit(1)
-
-
-def _keep(items: Path, looks: Path) -> None:
-    """Keep somebody's pictures as looks; the same picture twice is one."""
-    from device.looks import keep_look
-    from device.pictures import decode_picture, find_pictures
-
-    for picture in find_pictures(items):
-        if picture.label is None:
-            raise UsageError(f"{picture.name}: not inside a class folder; expected <label>/<picture>")
-        data = picture.read()
-        name = f"item-{hashlib.sha256(data).hexdigest()[:12]}"
-        keep_look(looks, picture.label, name, decode_picture(data, picture.name))
 
 
 def _text(sentence: str, view: "LearntView") -> str:

@@ -8,6 +8,7 @@ does. Only pictures that the bin took itself, with a label that a person gave, c
 A picture is kept only together with such a label, never before.
 """
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -18,8 +19,18 @@ import cv2
 
 from device.camera.frame import Rgb
 from device.errors import ItemsError, UsageError
+from device.pictures import decode_picture, find_pictures
 
-__all__ = ["CORRECTED", "MOST_PER_LABEL", "Look", "find_looks", "keep_look", "looks_folder", "remove_picture"]
+__all__ = [
+    "CORRECTED",
+    "MOST_PER_LABEL",
+    "Look",
+    "find_looks",
+    "keep_items",
+    "keep_look",
+    "looks_folder",
+    "remove_picture",
+]
 
 MOST_PER_LABEL: Final = 60
 """So many of a label are looked at, the last by name: a Raspberry Pi 4 names 400 pictures in about ten seconds."""
@@ -98,6 +109,27 @@ def keep_look(folder: Path, label: str, name: str, rgb: Rgb) -> Path:
     except OSError as error:
         raise ItemsError(f"{path}: the picture was not kept ({error.strerror}); see: wastebin doctor") from error
     return path
+
+
+def keep_items(folder: Path, items: Path) -> int:
+    """Keep somebody's pictures as looks, and say how many; the same picture twice is one.
+
+    Args:
+        items: class folders or a zip of them.
+
+    Raises:
+        UsageError: a picture is in no class folder.
+        PictureError, ItemsError: it cannot be read or written.
+    """
+    count = 0
+    for picture in find_pictures(items):
+        if picture.label is None:
+            raise UsageError(f"{picture.name}: not inside a class folder; expected <label>/<picture>")
+        data = picture.read()
+        name = f"item-{hashlib.sha256(data).hexdigest()[:12]}"
+        keep_look(folder, picture.label, name, decode_picture(data, picture.name))
+        count += 1
+    return count
 
 
 def remove_picture(path: Path) -> None:

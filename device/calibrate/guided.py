@@ -1,7 +1,7 @@
 """Show the bin a few things of its place, and keep what it saw as labelled pictures.
 
     a thing in the tray -> Gate -> its crop -> keep_look(label)
-    a folder of pictures -> keep_look(label)
+    a folder of pictures -> keep_items
 
 What a person shows and names is consent to keep that picture (`looks`). It must never keep one without a name.
 """
@@ -11,12 +11,10 @@ from pathlib import Path
 
 from device.calibrate.step import Outcome, Place, Shown, StepResult
 from device.calibration import apply
-from device.errors import UsageError
 from device.gate import Gate, Item
-from device.looks import find_looks, keep_look, looks_folder
-from device.pictures import decode_picture, find_pictures
+from device.looks import find_looks, keep_items, keep_look, looks_folder
 
-__all__ = ["FEWEST", "MOST", "check_looks", "keep_items"]
+__all__ = ["FEWEST", "MOST", "check_looks"]
 
 FEWEST, MOST = 3, 10
 """Looks per material: from three on the site is learnt, more than ten at a time bring little."""
@@ -35,7 +33,7 @@ def check_looks(place: Place, *, label: str | None = None, items: Path | None = 
     told = []
     found: tuple[str, ...] = ()
     if items is not None:
-        told.append(f"{keep_items(items, folder)} pictures kept")
+        told.append(f"{keep_items(folder, items)} pictures kept")
     wanted = sorted({each for bin_ in place.config.site.bins for each in bin_.takes})
     if label is not None and not _keep(place, label, folder):
         told.append(f"nothing new lies still in the tray; lay the {label} into it once the tray was seen empty")
@@ -50,24 +48,6 @@ def check_looks(place: Place, *, label: str | None = None, items: Path | None = 
     told.append(f"fewer than {FEWEST} looks of: {', '.join(few)}" if few else f"{FEWEST} looks or more of each")
     figures = {each: float(count) for each, count in sorted(kept.items())}
     return StepResult("looks", not found, found, (), "; ".join(told), figures, place.picture), place.calibration
-
-
-def keep_items(items: Path, folder: Path) -> int:
-    """Keep somebody's pictures as looks; the same picture twice is one.
-
-    Raises:
-        UsageError: a picture is in no class folder.
-        PictureError, ItemsError: it cannot be read or written.
-    """
-    count = 0
-    for picture in find_pictures(items):
-        if picture.label is None:
-            raise UsageError(f"{picture.name}: not inside a class folder; expected <label>/<picture>")
-        data = picture.read()
-        name = f"item-{hashlib.sha256(data).hexdigest()[:12]}"
-        keep_look(folder, picture.label, name, decode_picture(data, picture.name))
-        count += 1
-    return count
 
 
 def _guide(place: Place, label: str, folder: Path) -> None:
