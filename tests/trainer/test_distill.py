@@ -177,6 +177,7 @@ class Screen:
     def flush(self):
         sys.stderr.flush()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a shell puts behind ignores it
 console.file = Screen()
 sys.exit(run_app(sys.argv[1:]))
 """
