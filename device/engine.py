@@ -144,8 +144,7 @@ class Engine:
         """
         now_s = self._advance_clock(frame.captured_s)
         self._measure_pace(now_s)
-        view = self._gate.update(frame)
-        self._hand = view.reached or view.state is TrayState.BLOCKED
+        view = self._look(frame)
         self._feel(now_s)
         decided = None
         if self._felt.lid_open:
@@ -167,12 +166,17 @@ class Engine:
         self._state = State.LEARNING
         self._delivery.park(self._advance_clock(now_s))
 
-    def rest(self, now_s: float) -> None:
-        """Let the outputs finish parking while no frames come, unless a hand was seen last or the lid is open.
+    def rest(self, now_s: float, frame: Frame | None = None) -> None:
+        """Let the outputs finish parking, unless a hand was seen last or the lid is open; nothing is decided.
+
+        Args:
+            frame: what the camera sees; None where no frames come.
 
         Raises:
             OutputError: a pin or servo refused.
         """
+        if frame is not None:
+            self._look(frame)
         self._feel(self._advance_clock(now_s))
         self.drive.step(self._now_s, is_clear=False, may_move=self._may_move)
 
@@ -304,6 +308,12 @@ class Engine:
         if self._ballot is not None:
             self._log.count("vote_restarted")
             self._ballot = None
+
+    def _look(self, frame: Frame) -> View:
+        """What the gate sees, and whether that is a hand."""
+        view = self._gate.update(frame)
+        self._hand = view.reached or view.state is TrayState.BLOCKED
+        return view
 
     def _relearn(self) -> None:
         self._gate.relearn()

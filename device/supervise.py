@@ -207,7 +207,7 @@ class Supervisor:
                 if not self._is_parking:
                     self._engine.hold(self._engine_now())
                     self._is_parking = True
-                self._engine.rest(self._engine_now())
+                self._engine.rest(self._engine_now(), frame)
             except OutputError as error:
                 self._lose_drive(error)
                 return

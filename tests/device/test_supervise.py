@@ -285,6 +285,17 @@ def test_a_bin_that_is_lent_parks_first_decides_nothing_and_goes_on_with_new_out
     assert day.details() == []
 
 
+def test_a_bin_that_is_lent_while_a_hand_is_in_view_waits_for_it_and_no_longer():
+    days: list[Day] = []
+    borrower = Borrower(days, first=6, last=20)
+    day = Day(["empty", *["item"] * 3, *["blocked"] * 5, "empty"], steady(24), lender=borrower)
+    days.append(day)
+    day.run()
+    # The hand is there up to the ninth frame; then a stroke home.
+    assert 9 < borrower.given[0][0] < 13
+    assert all(is_quiet for _, _, is_quiet in borrower.given)
+
+
 @pytest.mark.parametrize(("silent_s", "faults"), [(4.5, 0), (5.5, 2)])
 def test_a_camera_that_is_opened_anew_after_lending_may_be_silent_for_a_while(silent_s: float, faults: int):
     days: list[Day] = []

@@ -146,8 +146,11 @@ export async function show(page) {
     const state = await get("/api/calibration");
     draw(state);
     if (state.busy && $("seen")) $("seen").src = `/api/calibration/picture.jpg?${Date.now()}`;
-    if (page.isConnected || !shown) timer = setTimeout(() => refresh().catch(() => {}), state.busy || state.question ? 700 : 3000);
+    if (page.isConnected || !shown) timer = setTimeout(again, state.busy || state.question ? 700 : 3000);
   }
+
+  // A bin that was away for a moment is asked again.
+  const again = () => refresh().catch(() => { if (page.isConnected) timer = setTimeout(again, 3000); });
 
   await refresh();
   return () => clearTimeout(timer);
