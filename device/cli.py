@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from device import cli_calibrate, cli_dashboard, cli_events, cli_learn, cli_models, cli_service
-from device.errors import ConfigError, ItemsError, PictureError, UsageError, WastebinError
+from device.errors import BundleError, ConfigError, ItemsError, PictureError, UsageError, WastebinError
 
 if TYPE_CHECKING:
     from device.config_types import Config
@@ -119,12 +119,12 @@ def demo(
     from device.outputs import default_outputs
     from device.run import Plan
 
-    settings = _config(None, model)
+    # Named, so that a show on a real bin leaves the bin's own store alone.
+    bundle = model or factory_bundle_path()
+    settings = _config(None, bundle)
     dashboard = DashboardConfig(port=port) if port else None
     outputs = default_outputs([bin_.name for bin_ in settings.site.bins])
     camera = f"sim:seed={seed}" + (f",items={items}" if items is not None else "")
-    # Named, so that a show on a real bin leaves the bin's own store alone.
-    bundle = model or factory_bundle_path()
     _run(
         Plan(replace(settings, outputs=outputs, dashboard=dashboard), camera, "mock", bundle, None, for_s),
         as_json=as_json,
@@ -330,11 +330,17 @@ def run_app(arguments: list[str]) -> int:
 
 def _config(path: Path | None, model: Path | None) -> "Config":
     """The configuration, checked against the labels of the model that it will run with."""
-    from device.bundle import factory_bundle_path, load_bundle
+    from device.bundle import load_bundle
     from device.config import load_config
+    from device.model import served_path
 
     config = load_config(path)
-    bundle = load_bundle(model or config.model.path or factory_bundle_path())
+    try:
+        bundle = load_bundle(served_path(config, model))
+    except BundleError:
+        if model is not None or config.model.path is not None:
+            raise
+        return config  # of a damaged release a bin lets go by itself, and checks what it then opens
     return load_config(path, labels=bundle.labels)
 
 

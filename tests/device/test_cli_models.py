@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from bundles import LABELS
 from signed import make_key, signed_bundle, signer_line, tar_of
+from stores import flip, prove
 
 from device.bundle import Bundle
 from device.cli import run_app
@@ -21,6 +25,22 @@ from device.releases import ReleaseStore
 Captured = pytest.CaptureFixture[str]
 Send = Callable[[bytes], None]
 T0 = 1_790_000_000
+BINS_OF_THREE = f"""
+[[bin]]
+name = "Recycling"
+takes = {json.dumps(LABELS)}
+[[bin]]
+name = "Rest"
+residual = true
+[outputs]
+build = "leds"
+[[outputs.led]]
+bin = "Recycling"
+pin_bcm = 5
+[[outputs.led]]
+bin = "Rest"
+pin_bcm = 6
+"""
 
 
 @pytest.fixture
@@ -216,3 +236,22 @@ def test_a_sender_that_says_nothing_for_long_has_gone() -> None:
         os.close(writing)
         assert read(3) == b""
         os.close(reading)
+
+
+def test_a_bin_needs_a_place_only_for_the_materials_of_the_model_that_serves(
+    config: str, bundle: Bundle, store: ReleaseStore, tmp_path: Path, capsys: Captured
+):
+    Path(config).write_text(Path(config).read_text() + BINS_OF_THREE)
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 40, 3), 90, np.uint8))
+    ask = ["classify", str(tmp_path / "grey.png"), "--config", config]
+
+    assert run_app(ask) == 1
+    assert "material 'organic' of the model has no bin" in capsys.readouterr().err
+    release = prove(store, bundle)
+    assert run_app(ask) == 0
+    assert capsys.readouterr().out
+
+    # A bin that finds its release damaged goes back to another by itself; it must come so far.
+    flip(store.path_of(release) / "manifest.json", 5)
+    assert run_app(["run", "--config", config, "--camera", "sim:seed=1", "--pins", "mock", "--for", "1"]) == 1
+    assert "no bin for cardboard, organic, plastic, trash" in capsys.readouterr().err
