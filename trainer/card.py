@@ -38,6 +38,7 @@ def write_card(figures: Figures, recipe: Recipe) -> str:
             for source, part in figures.not_named.items()
         ),
         *_agreement(figures),
+        *_on_arm(figures),
         "",
         *_field(figures),
         *_probes(figures.probes or {}),
@@ -84,6 +85,14 @@ def _agreement(figures: Figures) -> list[str]:
     return [
         f"INT8 and float name the same label in {percent_text(figures.agreement)} of all.",
         f"Temperature {figures.temperature:g}, fitted on *tune*.",
+    ]
+
+
+def _on_arm(figures: Figures) -> list[str]:
+    same = figures.same or {}
+    return [
+        f"Emulated {core} names the same label as here on {row['same_label']} of {same['pictures']} pictures of *val*."
+        for core, row in same.get("processors", {}).items()
     ]
 
 
