@@ -31,6 +31,7 @@ from trainer.graph import Graph, TorchGraph
 from trainer.onnx_read import read_graph
 from trainer.onnx_write import Affine, write_int8
 from trainer.ranges import RANGES, Histograms
+from trainer.sums import without_ties
 from trainer.tail import QatTail, fine_tune
 
 __all__ = ["Agreement", "LayerLoss", "QatTail", "QuantizeReport", "arm_session", "fused_ops", "quantize"]
@@ -256,7 +257,7 @@ class _Calibration:
     def tailed(self, trial: _Trial, tail: QatTail) -> tuple[_Trial, float]:
         """The trial after the tail, or as it was where that came no closer; and the error after the tail."""
         student = TorchGraph(trial.student.to_graph())
-        acts = fine_tune(TorchGraph(self._graph), student, trial.acts, self._pixels, tail)
+        acts = without_ties(self._graph, fine_tune(TorchGraph(self._graph), student, trial.acts, self._pixels, tail))
         error = self._error(student, acts)
         if error < trial.error:
             return replace(trial, student=student, acts=acts, error=error), error
@@ -267,6 +268,7 @@ class _Calibration:
 
     def _corrected(self, teacher: TorchGraph, student: TorchGraph, seen: Histograms, acts: dict[str, Affine]) -> _Trial:
         self._say("bias correction")
+        acts = without_ties(self._graph, acts)
         correct_biases(teacher, student, acts, self._correction)
         return _Trial(teacher, student, seen, acts, self._error(student, acts))
 
