@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 
 from device.bundle import Score
-from device.errors import WastebinError
+from device.errors import UsageError, WastebinError
 from trainer.cli_bins import distill_and_ship, keys, pull, ship
 from trainer.cli_provision import provision, upgrade
 from trainer.errors import RecipeError
@@ -67,6 +67,10 @@ def data(
     run: Run = DEFAULT_RUN,
     recipe: RecipeName = "nano",
     split: Annotated[Path | None, typer.Option(help="A split to keep to, as `trainer data` writes it.")] = None,
+    *,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Keep part K of N for val, as 1/5; not with --split.")
+    ] = None,
     audit: Annotated[
         Path | None, typer.Option(metavar="PAGE.html", help="Write a page to look at, and suspected wrong labels.")
     ] = None,
@@ -79,10 +83,15 @@ def data(
     from trainer.data import prepare_data
     from trainer.dataset import parse_source
     from trainer.recipe import load_recipe
+    from trainer.split import parse_fold
 
+    if split is not None and fold is not None:
+        raise UsageError("data: use just one of --split and --fold")
     if audit is not None:
         check_page(audit)
-    made = prepare_data(run, [parse_source(text) for text in sources], load_recipe(recipe), split)
+    made = prepare_data(
+        run, [parse_source(text) for text in sources], load_recipe(recipe), split, parse_fold(fold) if fold else None
+    )
     table = Table(
         "source", "target", *("train", "tune", "val"), title=f"{len(made.records)} pictures in {run / 'data'}"
     )

@@ -33,7 +33,7 @@ from trainer.errors import DatasetError
 from trainer.nets import MEAN, STD, imagenet_lite
 from trainer.progress import console, track
 from trainer.recipe import Recipe
-from trainer.split import SHARES, assign_splits, group_near_copies
+from trainer.split import SHARES, Fold, assign_fold, assign_splits, group_near_copies
 from trainer.stage import Stage
 
 __all__ = ["Dataset", "open_dataset", "prepare_data"]
@@ -64,11 +64,14 @@ class Dataset:
         return [index for index, record in enumerate(self.records) if record.split == split]
 
 
-def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Path | None = None) -> Dataset:
+def prepare_data(
+    run: Path, sources: Sequence[Source], recipe: Recipe, split: Path | None = None, fold: Fold | None = None
+) -> Dataset:
     """Read, check, group and split the pictures; nothing is done when nothing changed.
 
     Args:
         split: a split that was written down; pictures that it names keep it, others are added to it by groups.
+        fold: of a cross-validation, in place of the recipe's share of *val*.
 
     Raises:
         DatasetError: see `trainer.dataset.read_sources`.
@@ -82,6 +85,8 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     shares = dict(zip(SPLITS, recipe.data.shares, strict=True))
     if shares != SHARES:  # named only where it says something: data that was read before there was a choice stays
         inputs["shares"] = shares
+    if fold:
+        inputs["fold"] = fold
     stage = Stage(run, "data", inputs)
     if stage.is_done:
         console.print(f"data: unchanged, {len(read_records(stage.path / 'records.tsv'))} pictures")
@@ -109,7 +114,9 @@ def prepare_data(run: Path, sources: Sequence[Source], recipe: Recipe, split: Pa
     features = _features(pixels[:count])
     np.save(stage.path / "features.npy", features.astype(np.float16))  # the audit looks at them again
     groups = group_near_copies(features, recipe.data.same_object)
-    records = with_split(assign_splits(records, groups, recipe.train.seed, shares), given)
+    seed = recipe.train.seed
+    parted = assign_fold(records, groups, seed, fold, shares) if fold else assign_splits(records, groups, seed, shares)
+    records = with_split(parted, given)
     if leaks := sum(len({records[i].split for i in members}) > 1 for members in _by_group(records).values()):
         console.print(
             f"note: the given split puts {leaks} groups of near-copies on both sides; those of their pictures that "

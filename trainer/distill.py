@@ -125,7 +125,7 @@ def _distill(run: Path, recipe: Recipe, teacher: Path | None, weights: Path | No
         state.load(body)
         console.print(f"distill: going on after epoch {len(state.history)}")
     elif recipe.teacher.start and teacher is not None:
-        taught = load_teacher(teacher, recipe.net).state_dict()
+        taught = _taught(teacher, recipe).state_dict()
         state.net.load_state_dict(taught)
         state.average.module.load_state_dict(taught)
     tune = _square_pictures(dataset, recipe, "tune")
@@ -188,6 +188,13 @@ def load_student(run: Path, recipe: Recipe) -> Net:
             "train it again: trainer distill"
         ) from error
     return net.eval()
+
+
+def _taught(teacher: Path, recipe: Recipe) -> torch.nn.Module:
+    """What a student starts from: the teacher that is the same network, or the other run's student."""
+    if (teacher / "teach" / "stage.json").is_file():
+        return load_teacher(teacher, recipe.net)
+    return load_student(teacher, recipe)
 
 
 def _check_labels(dataset: Dataset, run: Path, recipe: Recipe) -> None:

@@ -190,7 +190,7 @@ class Teacher:
     Attributes:
         temperature: T of both softmaxes; the loss carries T^2.
         alpha: weight of the teacher's part; 1 - alpha goes to the labels.
-        start: the student starts from the tuned weights of the teacher that is the same network.
+        start: the student starts from the weights of the teacher, or the other run's student, that is the same network.
         classes: weight of ImageNet's classes, learnt beside the materials (`trainer.classes`).
     """
 

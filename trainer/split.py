@@ -12,13 +12,33 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dataset import SPLITS, Record
+from device.errors import UsageError
+from trainer.dataset import Record
 
-__all__ = ["SHARES", "assign_splits", "group_near_copies"]
+__all__ = ["SHARES", "Fold", "assign_fold", "assign_splits", "group_near_copies", "parse_fold"]
 
 SHARES = {"train": 0.7, "tune": 0.1, "val": 0.2}
 
 F32 = NDArray[np.float32]
+
+Fold = tuple[int, int]
+"""Which part of a cross-validation, from 1, and of how many."""
+
+_MOST_FOLDS = 20
+
+
+def parse_fold(text: str) -> Fold:
+    """`2/5`: the second part of five.
+
+    Raises:
+        UsageError: it is none.
+    """
+    number, _, count = text.partition("/")
+    if not (
+        number.isdecimal() and count.isdecimal() and 2 <= int(count) <= _MOST_FOLDS and 1 <= int(number) <= int(count)
+    ):
+        raise UsageError(f"--fold {text}: expected a part and how many there are, 2 to {_MOST_FOLDS}; e.g. 1/5")
+    return int(number), int(count)
 
 
 def group_near_copies(features: F32, same_object: float) -> NDArray[np.int64]:
@@ -60,7 +80,7 @@ def assign_splits(
     Large groups are placed first, each where the shares of its sources and targets lack most.
 
     Args:
-        shares: of each of `SPLITS`, adding up to 1.
+        shares: split -> share, adding up to 1.
     """
     members: Mapping[int, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -80,8 +100,30 @@ def assign_splits(
                 shares[split] * len(members[group])
             )
 
-        split = max(SPLITS, key=lack)
+        split = max(shares, key=lack)
         for index in members[group]:
             placed[stratum[index], split] += 1
             done[index] = replace(records[index], group=group, split=split)
+    return done
+
+
+def assign_fold(
+    records: Sequence[Record],
+    groups: NDArray[np.int64],
+    seed: int,
+    fold: Fold,
+    shares: Mapping[str, float] = SHARES,
+) -> list[Record]:
+    """Cross-validation: *val* is one of several equal parts, what is left is *train* and *tune* as the shares say.
+
+    With the same seed the parts are the same for every fold, so that each picture is in *val* once.
+    """
+    number, count = fold
+    parts = assign_splits(records, groups, seed, {str(part): 1 / count for part in range(1, count + 1)})
+    rest = np.array([index for index, record in enumerate(parts) if record.split != str(number)])
+    done = [replace(record, split="val") for record in parts]
+    left = shares["train"] + shares["tune"]
+    both = {split: shares[split] / left for split in ("train", "tune")}
+    for index, record in zip(rest, assign_splits([parts[i] for i in rest], groups[rest], seed, both), strict=True):
+        done[index] = record
     return done

@@ -54,6 +54,27 @@ def test_a_recipe_may_ask_for_an_ungrouped_split_of_other_shares(pictures: Path,
     assert len({record.group for record in usual.records}) < 40
 
 
+def test_folds_are_asked_for_on_the_command_line_and_are_data_sets_of_their_own(
+    pictures: Path, drawn: Drawn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = [f"drawn={pictures}", "--recipe", str(drawn.recipe_path)]
+    runs = [tmp_path / str(number) for number in range(1, 4)]
+    for number, run in enumerate(runs, 1):
+        assert run_app(["data", *rest, "--run", str(run), "--fold", f"{number}/3"]) == 0
+    made = [open_dataset(run) for run in runs]
+    assert sorted(one.records[i].sha256 for one in made for i in one.indices("val")) == sorted(
+        record.sha256 for record in made[0].records
+    )
+    assert len({one.fingerprint for one in made}) == 3
+    capsys.readouterr()
+    assert run_app(["data", *rest, "--run", str(runs[0]), "--fold", "1/3"]) == 0
+    assert "data: unchanged" in capsys.readouterr().err
+    assert run_app(["data", *rest, "--fold", "4/3"]) == 2
+    assert capsys.readouterr().err.startswith("error: --fold 4/3: expected a part and how many there are")
+    assert run_app(["data", *rest, "--fold", "1/3", "--split", str(runs[0] / "data" / "split.txt")]) == 2
+    assert capsys.readouterr().err == "error: data: use just one of --split and --fold\n"
+
+
 def test_a_label_of_one_object_is_refused_for_it_lies_in_one_split(
     pictures: Path, drawn: Drawn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -322,6 +322,16 @@ def test_a_teacher_changes_the_student_and_belongs_to_its_inputs(
     assert not same(taught, weights(fresh))
 
 
+def test_a_student_may_start_where_another_runs_student_stopped(fresh: Path, finished: Path, drawn: Drawn) -> None:
+    still = replace(drawn.recipe.train, epochs=1, peak_lr=1e-9, weight_decay=0.0, frozen_stages=100)
+    gentle = replace(drawn.recipe, train=still, finish=Finish(), teacher=replace(drawn.recipe.teacher, start=True))
+    distill(fresh, gentle, teacher=finished)
+    before, after = weights(finished), weights(fresh)
+    assert before.keys() == after.keys()
+    for name in before:
+        assert torch.allclose(before[name].float(), after[name].float(), atol=1e-5), name
+
+
 def retold(run: Path, change: Callable[[dict[str, object]], None]) -> None:
     """Change what a finished distill step says of itself."""
     import json

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.errors import UsageError
 from trainer.dataset import SPLITS, Record
-from trainer.split import SHARES, assign_splits, group_near_copies
+from trainer.split import SHARES, assign_fold, assign_splits, group_near_copies, parse_fold
 
 F32 = NDArray[np.float32]
 
@@ -144,3 +145,34 @@ def test_the_fewest_pictures_that_are_allowed_reach_every_split(seed: int) -> No
         for label in ("glass", "metal")
         for split, count in (("train", 7), ("tune", 1), ("val", 2))
     }
+
+
+def test_five_folds_have_each_picture_in_val_once_and_never_cut_a_group() -> None:
+    records = records_of(SIZES)
+    groups = groups_of(records)
+    folds = [assign_fold(records, groups, 1, (number, 5)) for number in range(1, 6)]
+    in_val = Counter(index for made in folds for index, record in enumerate(made) if record.split == "val")
+    assert in_val == dict.fromkeys(range(len(records)), 1)
+    for made in folds:
+        assert [(r.sha256, r.source, r.target, r.group) for r in made] == [
+            (r.sha256, r.source, r.target, group) for r, group in zip(records, groups, strict=True)
+        ]
+        assert len({(record.group, record.split) for record in made}) == len(set(groups))
+        share = {split: count / len(made) for split, count in Counter(record.split for record in made).items()}
+        assert share == {split: pytest.approx(wanted, abs=0.02) for split, wanted in SHARES.items()}
+
+
+def test_a_fold_keeps_the_shares_of_train_to_tune() -> None:
+    made = assign_fold(
+        records_of({("s", "glass"): 400}), np.arange(400), 1, (2, 4), {"train": 0.4, "tune": 0.2, "val": 0.4}
+    )
+    assert Counter(record.split for record in made) == {"train": 200, "tune": 100, "val": 100}
+
+
+def test_a_fold_is_written_as_part_of_a_number() -> None:
+    assert parse_fold("2/5") == (2, 5)
+    for text in ("0/5", "6/5", "1/1", "1/21", "2", "/5", "a/b", "-1/5"):
+        with pytest.raises(
+            UsageError, match=rf"^--fold {text}: expected a part and how many there are, 2 to 20; e.g. 1/5$"
+        ):
+            parse_fold(text)
