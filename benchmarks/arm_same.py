@@ -29,6 +29,8 @@ from device.preprocess import preprocess
 __all__ = ["Arm", "compare", "main", "prepare", "reference"]
 
 RECORDS = Path(__file__).resolve().parent / "arm"
+_PART = 64
+"""Pictures that the emulator is asked about at once: minutes at most, far below its limit, also on a busy machine."""
 
 
 class Arm(Protocol):
@@ -85,7 +87,7 @@ def compare(model: Path, pixels: NDArray[np.int8], arm: Arm) -> dict[str, dict[s
         WastebinError: the network does not run there.
     """
     expected = reference(model, pixels)
-    parts = np.array_split(pixels, max(1, min(len(pixels), (os.cpu_count() or 1) // len(CPUS))))
+    parts = np.array_split(pixels, -(-len(pixels) // _PART))
     jobs = [(cpu, part) for cpu in CPUS for part in parts]
     found: dict[str, list[NDArray[np.float32]]] = {cpu: [] for cpu in CPUS}
     with ThreadPoolExecutor(os.cpu_count()) as pool:

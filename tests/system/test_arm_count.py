@@ -236,9 +236,10 @@ def test_nano_is_as_cheap_as_was_asked_for() -> None:
     assert found["cnn4 float32 at 224 px / int8, cortex-a72"] >= 5
 
 
-def test_arm_named_every_val_picture_of_nano_as_the_figures_do() -> None:
-    manifest = load_bundle(ROOT / "models" / "nano").manifest
-    recorded = json.loads((RECORDS / "nano-same.json").read_text())
+@pytest.mark.parametrize("name", BUNDLES)
+def test_arm_named_every_val_picture_as_the_figures_do(name: str) -> None:
+    manifest = load_bundle(ROOT / "models" / name).manifest
+    recorded = json.loads((RECORDS / f"{name}-same.json").read_text())
     assert recorded["model_sha256"] == manifest.files["model.onnx"].sha256
     assert recorded["pictures"] >= sum(score.pictures for score in manifest.metrics.int8.values())
     everyone = dict.fromkeys((PI_4, PI_5), recorded["pictures"])
@@ -302,8 +303,9 @@ def test_nano_still_costs_what_is_recorded(emulator: Emulator) -> None:
 
 
 @pytest.mark.slow
-def test_arm_answers_the_golden_pictures_as_the_figures_do(emulator: Emulator) -> None:
-    bundle = load_bundle(ROOT / "models" / "nano")
+@pytest.mark.parametrize("name", BUNDLES)
+def test_arm_answers_the_golden_pictures_as_the_figures_do(emulator: Emulator, name: str) -> None:
+    bundle = load_bundle(ROOT / "models" / name)
     with np.load(bundle.golden) as arrays:
         pixels = np.concatenate([preprocess(rgb, bundle.manifest.input) for rgb in arrays["rgb"]])
     assert compare(bundle.model, pixels, emulator) == {
@@ -344,6 +346,22 @@ def test_another_logit_and_another_label_are_both_noticed(tmp_path: Path, by: fl
         PI_4: {"same_label": 3, "same_logits": 3, "largest_difference": 0.0},
         PI_5: {"same_label": labels, "same_logits": 2, "largest_difference": pytest.approx(by, rel=1e-3)},
     }
+
+
+def test_many_pictures_are_asked_about_in_parts_and_none_is_left_out(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    pixels = np.random.default_rng(1).integers(-128, 128, (130, *bundle.manifest.input.shape[1:]), np.int8)
+    asked: list[int] = []
+
+    class Counting(FakeArm):
+        def answers(self, model: Path, pixels: NDArray[np.int8], cpu: str) -> NDArray[np.float32]:
+            asked.append(len(pixels))
+            return super().answers(model, pixels, cpu)
+
+    everyone = {"same_label": 130, "same_logits": 130, "largest_difference": 0.0}
+    assert compare(bundle.model, pixels, Counting(by=0.0)) == {PI_4: everyone, PI_5: everyone}
+    assert sum(asked) == 260
+    assert max(asked) <= 64
 
 
 @pytest.mark.parametrize(
