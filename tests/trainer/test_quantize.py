@@ -12,6 +12,7 @@ from trainer.graph import Graph, Node
 from trainer.onnx_write import Affine, write_float, write_int8
 from trainer.quantize import QatTail, arm_session, fused_ops, quantize
 from trainer.ranges import RANGES, affine_for
+from trainer.sums import PARTS
 
 INPUT = {"input_scale": 1 / 128, "input_zero_point": -1}
 
@@ -269,6 +270,32 @@ def test_a_tail_comes_closer_to_the_float_network_and_is_told_of(tmp_path: Path)
     # What was learnt is what is written.
     off = logits(out, pictures(96)) - float_logits(tmp_path / "float.onnx", pictures(96))
     assert float(np.square(off - off.mean(1, keepdims=True)).mean()) < report.equalised_error
+
+
+def parts_of_the_sum(path: Path) -> list[float]:
+    """Scales of what the graph's one sum adds, in parts of its own scale."""
+    model = onnx.load(str(path))
+    made = {node.output[0]: node for node in model.graph.node}
+    number = {
+        tensor.name: float(onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer if not tensor.dims
+    }
+    (add,) = (node for node in model.graph.node if node.op_type == "Add")
+    (total,) = (node for node in model.graph.node if add.output[0] in node.input)
+    return [number[made[name].input[1]] / number[total.input[1]] * PARTS for name in add.input]
+
+
+@pytest.mark.parametrize("with_tail", [False, True])
+def test_a_written_sum_is_the_same_on_every_processor(tmp_path: Path, with_tail: bool) -> None:
+    write_float(coarse_graph(), tmp_path / "float.onnx")
+    tail = QatTail(lambda epoch: [(pictures(32), None)] * 8, steps=8, epochs=6, learning_rate=0.003)
+    out = tmp_path / "model.onnx"
+    chosen = tail if with_tail else None
+    report = quantize(tmp_path / "float.onnx", out, pictures(96), tail=chosen, ranges=("min-max",), **INPUT)
+    if with_tail:  # it was taken, and had moved the scales
+        assert report.tail_error is not None
+        assert report.tail_error < min(report.error, report.equalised_error)
+    parts = parts_of_the_sum(out)
+    assert parts == pytest.approx([round(part) for part in parts], abs=1e-3)
 
 
 def test_a_tail_that_comes_no_closer_is_dropped_and_said(float_onnx: Path, tmp_path: Path) -> None:
