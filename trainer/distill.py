@@ -32,7 +32,7 @@ from trainer.nets import IMAGENET, RANDOM, Net, build_net, freeze
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.stage import Stage
-from trainer.taught import load_teacher
+from trainer.taught import has_teachers, load_teacher
 
 __all__ = ["borrow", "distill", "load_student"]
 
@@ -192,9 +192,7 @@ def load_student(run: Path, recipe: Recipe) -> Net:
 
 def _taught(teacher: Path, recipe: Recipe) -> torch.nn.Module:
     """What a student starts from: the teacher that is the same network, or the other run's student."""
-    if (teacher / "teach" / "stage.json").is_file():
-        return load_teacher(teacher, recipe.net)
-    return load_student(teacher, recipe)
+    return load_teacher(teacher, recipe.net) if has_teachers(teacher) else load_student(teacher, recipe)
 
 
 def _check_labels(dataset: Dataset, run: Path, recipe: Recipe) -> None:

@@ -18,6 +18,7 @@ from trainer.errors import StageMissing
 from trainer.recipe import Recipe
 from trainer.score import confusion
 from trainer.stage import Stage
+from trainer.taught import has_teachers
 
 __all__ = ["FILES", "Findings", "confusion_of", "read_findings", "right_of"]
 
@@ -133,7 +134,7 @@ def _taught_by(student: dict[str, Any] | None) -> str | None:
 def _teacher_run(run: Path, student: dict[str, Any] | None) -> Path | None:
     teacher = _taught_by(student)
     folders = [run, *([Path(teacher)] if teacher else [])]
-    return next((folder for folder in folders if (folder / "teach" / "stage.json").is_file()), None)
+    return next((folder for folder in folders if has_teachers(folder)), None)
 
 
 def _step(run: Path, name: str) -> dict[str, Any] | None:

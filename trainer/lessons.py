@@ -30,7 +30,7 @@ from trainer.machine import Machine
 from trainer.nets import RANDOM, Net, build_net
 from trainer.recipe import Recipe
 from trainer.stage import Stage
-from trainer.taught import load_teachers, teacher_answers
+from trainer.taught import has_teachers, load_teachers, teacher_answers
 from trainer.views import Views, has_views, open_views
 
 __all__ = ["Lesson", "Lessons", "open_lessons"]
@@ -189,7 +189,7 @@ def _open_answers(run: Path, recipe: Recipe, teacher: Path, views: Views) -> NDA
 
 def _open_teacher(run: Path, recipe: Recipe) -> tuple[nn.Module, str]:
     """The teachers of a run, or its student as one; with the fingerprint of the step that made them."""
-    if (run / "teach" / "stage.json").is_file():
+    if has_teachers(run):
         mark, result = Stage.result_of(run, "teach")
         _check_teacher(run, result["labels"], recipe)
         return load_teachers(run), mark

@@ -17,12 +17,17 @@ from trainer.stage import Stage
 from trainer.teachers import build_teacher
 from trainer.witness import Witness, open_witness
 
-__all__ = ["Teachers", "folder_of", "load_teacher", "load_teachers", "teacher_answers"]
+__all__ = ["Teachers", "folder_of", "has_teachers", "load_teacher", "load_teachers", "teacher_answers"]
 
 
 def folder_of(net: str) -> str:
     """A network's name as a folder's."""
     return net.replace(":", "-")
+
+
+def has_teachers(run: Path) -> bool:
+    """Whether this run's teachers are finished; a run without any can teach with its student."""
+    return (run / "teach" / "stage.json").is_file()
 
 
 def teacher_answers(run: Path) -> NDArray[np.float16]:

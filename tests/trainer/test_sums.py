@@ -24,9 +24,10 @@ def chain(act: str = "none") -> Graph:
 def asked_for(seed: int) -> dict[str, Affine]:
     """Scales as calibration finds them: any float32, zero points of any kind."""
     rng = np.random.default_rng(seed)
-    acts = {name: Affine(float(np.float32(rng.uniform(0.03, 0.2))), int(rng.integers(-128, 128))) for name in "x"}
-    for name in ("a0", "a1", "a2", "a3", "a5"):
-        acts[name] = Affine(float(np.float32(rng.uniform(0.03, 0.2))), int(rng.integers(-128, 128)))
+    acts = {
+        name: Affine(float(np.float32(rng.uniform(0.03, 0.2))), int(rng.integers(-128, 128)))
+        for name in ("x", "a0", "a1", "a2", "a3", "a5")
+    }
     acts["a4"] = acts["a3"]
     return acts
 
