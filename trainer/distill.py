@@ -32,9 +32,10 @@ from trainer.nets import IMAGENET, RANDOM, Net, build_net, freeze
 from trainer.progress import console, track
 from trainer.recipe import Recipe
 from trainer.stage import Stage
+from trainer.student import load_student
 from trainer.taught import has_teachers, load_teacher
 
-__all__ = ["borrow", "distill", "load_student"]
+__all__ = ["borrow", "distill"]
 
 
 @dataclass(slots=True)
@@ -163,31 +164,6 @@ def borrow(run: Path, other: Path) -> None:
         if not (run / step).exists() and (other / step).is_dir() and run.resolve() != other.resolve():
             with suppress(FileExistsError):  # another process of the same run was quicker
                 (run / step).symlink_to((other / step).resolve(), target_is_directory=True)
-
-
-def load_student(run: Path, recipe: Recipe) -> Net:
-    """The student that `distill` trained, ready to infer.
-
-    Raises:
-        StageMissing: there is none.
-        TrainerError: it was trained by another recipe.
-    """
-    _, result = Stage.result_of(run, "distill")
-    if (result["net"], result["labels"]) != (recipe.net, list(recipe.data.labels)):
-        raise TrainerError(
-            f"{run}: its student is a {result['net']} of {', '.join(result['labels'])}, but recipe {recipe.name} asks "
-            f"for a {recipe.net} of {', '.join(recipe.data.labels)}; give its own with --recipe, or another --run"
-        )
-    net = build_net(recipe.net, len(recipe.data.labels), RANDOM)
-    kept = run / "distill" / "student.pt"
-    try:
-        net.load_state_dict(read_checkpoint(kept)["net"])
-    except RuntimeError as error:
-        raise TrainerError(
-            f"{kept}: its tensors are not those of the {recipe.net} that this version of the trainer builds; "
-            "train it again: trainer distill"
-        ) from error
-    return net.eval()
 
 
 def _taught(teacher: Path, recipe: Recipe) -> torch.nn.Module:

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from device.preprocess import fit
-from trainer.checkpoint import read_checkpoint
 from trainer.classes import class_answers
 from trainer.data import Dataset, open_dataset
 from trainer.draws import TrainingPictures, draw_epoch, make_batches, normalise
 from trainer.errors import TrainerError
 from trainer.machine import Machine
-from trainer.nets import RANDOM, Net, build_net
+from trainer.nets import Net
 from trainer.recipe import Recipe
 from trainer.stage import Stage
+from trainer.student import load_student
 from trainer.taught import has_teachers, load_teachers, teacher_answers
 from trainer.views import Views, has_views, open_views
 
@@ -195,9 +195,7 @@ def _open_teacher(run: Path, recipe: Recipe) -> tuple[nn.Module, str]:
         return load_teachers(run), mark
     mark, result = Stage.result_of(run, "distill")
     _check_teacher(run, result["labels"], recipe)
-    net = build_net(result["net"], len(recipe.data.labels), RANDOM)
-    net.load_state_dict(read_checkpoint(run / "distill" / "student.pt")["net"])
-    return _Logits(net).eval().requires_grad_(False), mark
+    return _Logits(load_student(run)).eval().requires_grad_(False), mark
 
 
 class _Logits(nn.Module):

@@ -27,7 +27,6 @@ from trainer.answers import Answers, open_answers
 from trainer.crew import in_order
 from trainer.data import Dataset, open_dataset
 from trainer.dataset import Record
-from trainer.distill import load_student
 from trainer.diversion import diversion, outcome
 from trainer.evaluate import PROBES, evaluate, leading_source, originals
 from trainer.familiar import familiar_of
@@ -42,6 +41,7 @@ from trainer.shortcuts import shortcuts
 from trainer.stage import Stage, write_atomic
 from trainer.stats import share
 from trainer.stream import Stream, make_stream, near_rows, stream_of
+from trainer.student import load_student
 from trainer.threshold import strictest
 
 __all__ = ["probe"]

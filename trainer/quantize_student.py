@@ -18,7 +18,6 @@ from device.errors import ItemsError, PictureError
 from device.pictures import PictureRef, decode_picture, find_pictures
 from device.preprocess import fit
 from trainer.data import Dataset, open_dataset
-from trainer.distill import load_student
 from trainer.errors import QuantizeError
 from trainer.export import export_float, with_int8_input
 from trainer.lessons import Lessons, open_lessons
@@ -28,6 +27,7 @@ from trainer.progress import console
 from trainer.quantize import QatTail, QuantizeReport, quantize
 from trainer.recipe import Recipe
 from trainer.stage import Stage
+from trainer.student import load_student
 from trainer.tail import TailBatch
 
 __all__ = ["calibration_pictures", "frames_of", "quantize_student", "tail_batches"]

@@ -10,12 +10,13 @@ from conftest import Drawn, StopsAfter
 
 from trainer.checkpoint import read_checkpoint
 from trainer.classes import CLASSES
-from trainer.distill import distill, load_student
+from trainer.distill import distill
 from trainer.draws import normalise
 from trainer.errors import TrainerError
 from trainer.nets import imagenet_lite
 from trainer.progress import console
 from trainer.recipe import Recipe, Teach, Views
+from trainer.student import load_student
 from trainer.teach import teach
 from trainer.views import open_views
 

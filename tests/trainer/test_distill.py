@@ -22,13 +22,14 @@ from device.simulator.drawings import TRAINING_SHAPES
 from trainer.checkpoint import read_checkpoint
 from trainer.cli import run_app
 from trainer.data import open_dataset
-from trainer.distill import distill, load_student
+from trainer.distill import distill
 from trainer.draws import TrainingPictures, draw_epoch, normalise
 from trainer.errors import StageMissing, TrainerError
 from trainer.nets import RANDOM, build_net
 from trainer.progress import console
 from trainer.recipe import Finish, Recipe
 from trainer.stage import Stage
+from trainer.student import load_student
 
 Weights = dict[str, torch.Tensor]
 
