@@ -209,7 +209,7 @@ def curve_chart(title: str, y_label: str, lines: Sequence[tuple[str, Points, str
         values.append(max(values) - 0.05)
     y = linear(y_label, values, percent if is_share else lambda value: f"{value:g}")
     last = max(points[-1][0] for _, points, _ in lines)
-    x = linear("epoch", [1.0, last], lambda value: f"{value:.0f}", low=1.0, high=max(last, 2.0))
+    x = linear("epoch", [1.0, last], lambda value: f"{value:.0f}", low=1.0, high=max(last, 2.0), is_whole=True)
     canvas = Canvas(x, y, title, 520, 300, right=round(28 + 7 * max(len(name) for name, _, _ in lines)))
     canvas.axes()
     for _, points, kind in lines:
@@ -257,7 +257,8 @@ def front_chart(title: str, x_label: str, points: Sequence[FrontPoint], unit: fl
         canvas.segment(at, canvas.y(share.low), at, canvas.y(share.high), f"whisker {point.kind}")
         canvas.mark(at, canvas.y(share.accuracy), point.kind, says=f"{point.name}: {share.accuracy:.1%}")
     for near in _neighbours([canvas.x(cost) for cost in costs], 150):
-        wanted = [canvas.y(points[number].share.accuracy) for number in near]
+        # Above its mark, or the line of the best would go through the name.
+        wanted = [canvas.y(points[number].share.accuracy) - 10 for number in near]
         for number, place in zip(near, spaced(wanted, 16, canvas.top + 6, canvas.bottom - 6), strict=True):
             canvas.beside(canvas.x(costs[number]), place, points[number].name, points[number].kind)
     return canvas.svg()

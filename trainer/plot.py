@@ -55,18 +55,19 @@ class Axis:
 
 def linear(
     label: str, values: Sequence[float], text: Callable[[float], str], *, low: float | None = None,
-    high: float | None = None, most_ticks: int = 6,
+    high: float | None = None, most_ticks: int = 6, is_whole: bool = False,
 ) -> Axis:  # fmt: skip
     """An axis with round ends that holds all values.
 
     Args:
         low, high: ends that are not to be chosen.
+        is_whole: it counts something, so that only whole numbers have a tick.
     """
     least = min(values) if low is None else low
     most = max(values) if high is None else high
     if most <= least:
         most = least + 1.0
-    step = _round_step((most - least) / (most_ticks - 1))
+    step = _round_step((most - least) / (most_ticks - 1), is_whole=is_whole)
     start = least if low is not None else math.floor(least / step + 1e-9) * step
     end = most if high is not None else math.ceil(most / step - 1e-9) * step
     first = math.ceil(start / step - 1e-9)
@@ -82,9 +83,11 @@ def logarithmic(label: str, values: Sequence[float], text: Callable[[float], str
     return Axis(label, low, high, tuple(step for step in steps if low <= step <= high), text, is_log=True)
 
 
-def _round_step(least: float) -> float:
+def _round_step(least: float, *, is_whole: bool) -> float:
+    least = max(least, 1.0) if is_whole else least
     power = 10.0 ** math.floor(math.log10(least))
-    return next(part * power for part in (1, 2, 2.5, 5, 10) if part * power >= least * (1 - 1e-9))
+    steps = [part * power for part in (1, 2, 2.5, 5, 10)]
+    return next(step for step in steps if step >= least * (1 - 1e-9) and not (is_whole and step % 1))
 
 
 def spaced(places: Sequence[float], apart: float, low: float, high: float) -> list[float]:

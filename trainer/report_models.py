@@ -25,6 +25,8 @@ from trainer.wording import (
 __all__ = ["made_from", "model_chapters", "training_chapters"]
 
 _CURVE_KINDS = ("int8", "float", "teacher", "other", "quiet")
+_MOST_LISTED = 6
+"""Differences of two recipes that are read at a glance; more are folded away."""
 
 
 def model_chapters(figures: Figures) -> list[Section]:
@@ -171,9 +173,11 @@ def _ingredients(figures: Figures) -> Html:
 
 
 def _ingredient(row: Ingredient, leading: str) -> list[list[object]]:
-    listed = "".join(f"<br>{html(phrase)}" for phrase in row.differs)
-    pairs = f", {row.seeds} pairs of seeds" if row.seeds > 1 else ""
-    name = Html(f"<strong>{html(row.name)}</strong>{listed}<br><small>{html(row.run)}{pairs}</small>")
+    phrases = Html("<br>".join(html(phrase) for phrase in row.differs))
+    count = len(row.differs)
+    listed = Html(f"<br>{phrases}<br>") if count <= _MOST_LISTED else details(f"{count} differences", phrases)
+    pairs = f", {row.seeds} pairs of runs" if row.seeds > 1 else ""
+    name = Html(f"<strong>{html(row.name)}</strong>{listed}<small>{html(row.run)}{pairs}</small>")
     return [[name, leading, *_errors(row.leading)], ["", "all with a label", *_errors(row.labelled)]]
 
 

@@ -119,3 +119,27 @@ def test_a_curve_of_shares_has_each_percentage_once() -> None:
     ticks = [word for word in words if word.endswith(" %")]
     assert ticks == sorted(set(ticks))
     assert {"84 %", "85 %"} <= set(ticks)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 8, 12, 30, 300])
+def test_epochs_have_whole_ticks_where_they_belong(epochs: int) -> None:
+    lines = [("one", [(1.0, 1.5), (float(epochs), 1.25)], "int8")]
+    ticks = [e for e in ET.fromstring(curve_chart("t", "loss", lines, is_share=False)).iter("text") if is_tick(e)]
+    low = max(float(tick.attrib["y"]) for tick in ticks)
+    places = [(int(tick.text or ""), float(tick.attrib["x"])) for tick in ticks if float(tick.attrib["y"]) == low]
+    (first, left), (last, right) = places[0], places[-1]
+    assert 1 <= first < last <= epochs
+    for epoch, at in places:
+        assert at == pytest.approx(left + (right - left) * (epoch - first) / (last - first), abs=0.2)
+
+
+def is_tick(element: ET.Element) -> bool:
+    return element.attrib["class"] == "tick"
+
+
+def test_a_name_on_the_front_lies_above_its_mark() -> None:
+    points = [FrontPoint("small", "int8", 1e6, share(8, 10)), FrontPoint("large", "int8", 4e6, share(9, 10))]
+    drawn = ET.fromstring(front_chart("t", "MB", points, 1e6))
+    named = {e.text: float(e.attrib["y"]) for e in drawn.iter("text") if e.text in ("small", "large")}
+    large, small = sorted(float(circle.attrib["cy"]) for circle in drawn.iter("circle"))
+    assert named["large"] < large < named["small"] < small

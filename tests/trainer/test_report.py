@@ -265,6 +265,13 @@ def test_other_runs_bring_their_rows_ingredients_and_spread(main: Path, tmp_path
     assert "Of each recipe the first seed; 1 more trainings are in the JSON." in report.page
 
 
+def test_many_differences_are_folded_away(main: Path, tmp_path: Path) -> None:
+    control = write_run(tmp_path / "control", tmp_path / "pictures", int8_wrong=[0, 1, 2, 3])
+    train = replace(RECIPE.train, epochs=31, batch=7, peak_lr=0.5, average=0.5, weight_decay=0.5, label_smoothing=0.5)
+    page = report_of(main, tmp_path, (control, replace(RECIPE, train=train))).page
+    assert "<summary>7 differences</summary>train.epochs: " in page
+
+
 def test_a_split_that_keeps_near_copies_apart_from_nothing_is_marked(main: Path, tmp_path: Path) -> None:
     body = json.loads((main / "data" / "stage.json").read_text())
     body["result"]["near_copy_groups"] = 0
