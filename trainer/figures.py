@@ -9,6 +9,7 @@ interval; what was not measured is None, and a sentence in `missing` says so.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from trainer.compare import Again, Ingredient, compare_runs, differences, repeat_runs
@@ -163,7 +164,8 @@ def _teacher(main: Findings) -> str | None:
     if main.taught_by is None:
         return None
     nets = " + ".join(main.teach["nets"]) if main.teach else ""
-    return nets or f"the student of {main.taught_by}"
+    # By its name only: a card goes where that folder is not.
+    return nets or f"the student of run {Path(main.taught_by).name}"
 
 
 def _missing(main: Findings, others: Sequence[Findings], computer: Computer | None) -> list[Missing]:

@@ -329,6 +329,13 @@ def test_the_card_holds_the_same_figures_and_licences(main: Path, tmp_path: Path
     assert ours == [line for line in lines if line.startswith("| lab ")]
 
 
+def test_a_card_names_the_run_that_taught_and_no_folder_of_this_machine(tmp_path: Path) -> None:
+    taught = write_run(tmp_path / "taught", tmp_path / "pictures", teacher=str(tmp_path / "before"))
+    card = run_card(taught, RECIPE)
+    assert "- teacher: the student of run before" in card.splitlines()
+    assert str(tmp_path) not in card
+
+
 def test_files_take_turns_and_only_int8_is_timed_as_arm_computes(main: Path) -> None:
     path = main / "quantize" / "model.onnx"
     found = time_files({"a int8": path, "a float": path}, 3, ticking())
