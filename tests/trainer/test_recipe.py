@@ -212,7 +212,7 @@ def test_an_unknown_recipe_is_one_sentence(tmp_path: Path) -> None:
         load_recipe("nanno")
     assert caught.value.problems == [
         "recipe 'nanno': unknown; the project has base, brief, carry, cnn4, efficientnet-b0, mobilenet-v2, nano, "
-        "trashnet"
+        "nano-live, trashnet"
     ]
     with pytest.raises(RecipeError) as caught:
         load_recipe(str(tmp_path / "my.toml"))
