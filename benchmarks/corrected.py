@@ -153,8 +153,9 @@ def play(model: Model, config: Config, items: Path | None, bins: int, most: int 
         with tempfile.TemporaryDirectory(prefix="wastebin-") as folder:
             bin_ = _Bin(config, model, things, seed, Path(folder) / "events.db")
             first = bin_.day(0, model, is_corrected=True)
-            learnt = model if all(first.values()) else bin_.learn()
-            out.refused += learnt is model and not all(first.values())
+            has_corrections = not all(first.values())
+            learnt = bin_.learn() if has_corrections else model
+            out.refused += has_corrections and learnt is model
             out.add(first, alone=bin_.day(1, model), learnt=bin_.day(1, learnt))
         print(f"{model.name}, bin {seed + 1} of {bins}: {out.text()}", file=sys.stderr)
     return out
